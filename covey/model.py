@@ -1,0 +1,217 @@
+"""The values that every room shares, in our own words. Pure, immutable, and equal when their parts are.
+
+Instants (`deadline`, `as_of`) are seconds of the monotonic clock of the process that holds the value. They never
+travel: `covey.wire.convert` writes what remains (or has passed) and makes an instant of it again on arrival.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from covey.errors import Reason, Status
+from covey.grouping import Scope as Scope
+
+INLINE_BYTES_MAX = 64 * 1024
+"""Payloads up to here travel inside messages; larger ones go through the datastore only."""
+
+OBJECT_BYTES_MAX = 256 * 1024 * 1024
+"""The largest object that a datastore takes."""
+
+
+class Priority(enum.IntEnum):
+    """The two classes of traffic; smaller runs first."""
+
+    HIGH = 0
+    LOW = 1
+
+
+class GroupId(NamedTuple):
+    """The identity of a group."""
+
+    scope: Scope
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """Names one version of one object. `version` is 0 as long as its home has not numbered it."""
+
+    pool: str
+    key: str
+    group: str
+    version: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectValue:
+    """An object with its payload; `payload` is None where it travels apart (over INLINE_BYTES_MAX)."""
+
+    ref: ObjectRef
+    payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as the gateway admitted it.
+
+    `payload` is None when it is too large to travel inline; it is then under `ref` at the group's home, or on its way.
+    """
+
+    scope: Scope
+    id: str
+    ref: ObjectRef
+    payload: bytes | None
+    priority: Priority
+    deadline: float
+    declaration: str
+    explicit_group: bool = False
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Where a cascade's time went in one stage: the sums over its tasks, in seconds."""
+
+    stage: str
+    tasks: int
+    queue_s: float
+    fetch_s: float
+    wait_s: float
+    compute_s: float
+    store_s: float
+    batch_size_sum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The one terminal answer of an event."""
+
+    scope: Scope
+    event_id: str
+    status: Status
+    reason: Reason = Reason.NONE
+    message: str = ""
+    results: tuple[ObjectValue, ...] = ()
+    incomplete: bool = False
+    stages: tuple[StageTime, ...] = ()
+    remote_gets: int = 0
+    bytes_moved: int = 0
+    elapsed_s: float = 0.0
+    retry_after_s: float = 0.0
+
+
+# --- reads: how a task, or a client, names the objects that it wants -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LastRead:
+    """The `count` greatest indices of a series at or before `as_of` (before it, if `exclusive`; any, if None).
+
+    `nodes` are asked in parallel and their answers merged. An answer waits, within the budget, until `awaits` (a key
+    whose put is under way) is there.
+    """
+
+    pool: str
+    series: str
+    count: int
+    as_of: int | None
+    exclusive: bool
+    nodes: tuple[str, ...]
+    awaits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRead:
+    """One key at a version; version 0 is the version that was current at the instant `as_of` (the latest, if None).
+
+    `required` says that the object is known to exist, or to be on its way, so that a read waits for it.
+    """
+
+    pool: str
+    key: str
+    group: str
+    version: int
+    node: str
+    required: bool
+    as_of: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRead:
+    """Every current object of a group or under a key prefix, in key order, at most `limit`. For clients."""
+
+    pool: str
+    prefix: str
+    group: str
+    limit: int
+    nodes: tuple[str, ...]
+
+
+Read = LastRead | KeyRead | ScanRead
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one read found, in index order (in key order for a scan).
+
+    `complete` is False when something that was there has been lost or evicted; a history that is short because it
+    began recently is complete.
+    """
+
+    objects: tuple[ObjectValue, ...] = ()
+    complete: bool = True
+    status: Status = Status.OK
+    reason: Reason = Reason.NONE
+    message: str = ""
+
+
+# --- placement -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A datastore node and where it listens."""
+
+    id: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where groups live: the nodes that rendezvous hashing chooses from, and the exceptions to it."""
+
+    epoch: int = 0
+    nodes: tuple[Node, ...] = ()
+    exceptions: dict[GroupId, str] = field(default_factory=dict)
+
+
+# --- identities: what makes execution repeatable ---------------------------------------------------------------------
+# The same event, stage, parent and emission give the same identity on every attempt and under every leader, so that a
+# home recognises an emission that it already has.
+
+
+def event_identity(scope: Scope, event_id: str) -> bytes:
+    """16 bytes that name an event among all tenants and pipelines."""
+    return _identity(scope.tenant.encode(), scope.pipeline.encode(), event_id.encode())
+
+
+def task_identity(event: bytes, stage: str, parent: bytes, part: str) -> bytes:
+    """16 bytes that name a task: `part` is the index of its parent's emission, or the fields of a join."""
+    return _identity(event, stage.encode(), parent, part.encode())
+
+
+def emission_id(task: bytes, index: int) -> bytes:
+    """20 bytes that name the `index`-th object that a task emits."""
+    return task + index.to_bytes(4, "big")
+
+
+def _identity(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return digest.digest()

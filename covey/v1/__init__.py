@@ -1,0 +1,1 @@
+"""Generated from protos/covey/v1 by `make proto`, committed, never edited."""

@@ -1,0 +1,192 @@
+from covey.v1 import objects_pb2 as _objects_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ExchangeRequest(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[ToDatastore]
+    def __init__(self, messages: _Optional[_Iterable[_Union[ToDatastore, _Mapping]]] = ...) -> None: ...
+
+class ExchangeResponse(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[FromDatastore]
+    def __init__(self, messages: _Optional[_Iterable[_Union[FromDatastore, _Mapping]]] = ...) -> None: ...
+
+class ToDatastore(_message.Message):
+    __slots__ = ("put", "get", "watch", "end_watch", "part")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    GET_FIELD_NUMBER: _ClassVar[int]
+    WATCH_FIELD_NUMBER: _ClassVar[int]
+    END_WATCH_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    put: PutObject
+    get: GetObjects
+    watch: Watch
+    end_watch: EndWatch
+    part: Part
+    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ...) -> None: ...
+
+class FromDatastore(_message.Message):
+    __slots__ = ("put_done", "get_done", "watched", "part")
+    PUT_DONE_FIELD_NUMBER: _ClassVar[int]
+    GET_DONE_FIELD_NUMBER: _ClassVar[int]
+    WATCHED_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    put_done: PutDone
+    get_done: GetDone
+    watched: Watched
+    part: Part
+    def __init__(self, put_done: _Optional[_Union[PutDone, _Mapping]] = ..., get_done: _Optional[_Union[GetDone, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ...) -> None: ...
+
+class Part(_message.Message):
+    __slots__ = ("number", "data")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    data: bytes
+    def __init__(self, number: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PutObject(_message.Message):
+    __slots__ = ("request", "scope", "ref", "payload", "emission", "previous_version", "part")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    REF_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    EMISSION_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    scope: _objects_pb2.Scope
+    ref: _objects_pb2.ObjectRef
+    payload: bytes
+    emission: bytes
+    previous_version: int
+    part: int
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., previous_version: _Optional[int] = ..., part: _Optional[int] = ...) -> None: ...
+
+class PutDone(_message.Message):
+    __slots__ = ("request", "ref", "verdict")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    REF_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    ref: _objects_pb2.ObjectRef
+    verdict: _objects_pb2.Verdict
+    def __init__(self, request: _Optional[int] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ...) -> None: ...
+
+class GetObjects(_message.Message):
+    __slots__ = ("request", "scope", "reads", "budget_us")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_US_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    scope: _objects_pb2.Scope
+    reads: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Read]
+    budget_us: int
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., budget_us: _Optional[int] = ...) -> None: ...
+
+class GetDone(_message.Message):
+    __slots__ = ("request", "answers", "parts")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    answers: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Answer]
+    parts: _containers.RepeatedCompositeFieldContainer[PartOf]
+    def __init__(self, request: _Optional[int] = ..., answers: _Optional[_Iterable[_Union[_objects_pb2.Answer, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[PartOf, _Mapping]]] = ...) -> None: ...
+
+class PartOf(_message.Message):
+    __slots__ = ("part", "answer", "object")
+    PART_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    part: int
+    answer: int
+    object: int
+    def __init__(self, part: _Optional[int] = ..., answer: _Optional[int] = ..., object: _Optional[int] = ...) -> None: ...
+
+class Watch(_message.Message):
+    __slots__ = ("request", "scope", "pool")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    scope: _objects_pb2.Scope
+    pool: str
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., pool: _Optional[str] = ...) -> None: ...
+
+class EndWatch(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    def __init__(self, request: _Optional[int] = ...) -> None: ...
+
+class Watched(_message.Message):
+    __slots__ = ("request", "value", "verdict", "part")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    value: _objects_pb2.ObjectValue
+    verdict: _objects_pb2.Verdict
+    part: int
+    def __init__(self, request: _Optional[int] = ..., value: _Optional[_Union[_objects_pb2.ObjectValue, _Mapping]] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ..., part: _Optional[int] = ...) -> None: ...
+
+class LeadRequest(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[SchedulerToDatastore]
+    def __init__(self, messages: _Optional[_Iterable[_Union[SchedulerToDatastore, _Mapping]]] = ...) -> None: ...
+
+class LeadResponse(_message.Message):
+    __slots__ = ("messages",)
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[DatastoreToScheduler]
+    def __init__(self, messages: _Optional[_Iterable[_Union[DatastoreToScheduler, _Mapping]]] = ...) -> None: ...
+
+class SchedulerToDatastore(_message.Message):
+    __slots__ = ("joined", "view", "horizon", "beat")
+    JOINED_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
+    joined: _objects_pb2.LeaderJoined
+    view: _objects_pb2.View
+    horizon: Horizon
+    beat: _objects_pb2.Beat
+    def __init__(self, joined: _Optional[_Union[_objects_pb2.LeaderJoined, _Mapping]] = ..., view: _Optional[_Union[_objects_pb2.View, _Mapping]] = ..., horizon: _Optional[_Union[Horizon, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ...) -> None: ...
+
+class DatastoreToScheduler(_message.Message):
+    __slots__ = ("joined", "beat")
+    JOINED_FIELD_NUMBER: _ClassVar[int]
+    BEAT_FIELD_NUMBER: _ClassVar[int]
+    joined: NodeJoined
+    beat: _objects_pb2.Beat
+    def __init__(self, joined: _Optional[_Union[NodeJoined, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ...) -> None: ...
+
+class NodeJoined(_message.Message):
+    __slots__ = ("node", "address", "epoch")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    address: str
+    epoch: int
+    def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class Horizon(_message.Message):
+    __slots__ = ("epoch", "age_s")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    age_s: float
+    def __init__(self, epoch: _Optional[int] = ..., age_s: _Optional[float] = ...) -> None: ...

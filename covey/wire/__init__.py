@@ -1,0 +1,1 @@
+"""All that knows protobuf or gRPC objects: conversion, statuses, streams, servers and channels."""

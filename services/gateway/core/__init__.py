@@ -1,0 +1,1 @@
+"""The gateway's decisions: admission, deadlines, storing and exactly one outcome per event. Pure."""

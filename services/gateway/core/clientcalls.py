@@ -1,0 +1,115 @@
+"""Puts and gets of clients: which node, and again when a group has moved. Pure."""
+
+from __future__ import annotations
+
+from covey.errors import CoveyError, DeadlineExceeded, Reason, Status, Unavailable
+from covey.model import Answer, ObjectRef, emission_id, event_identity
+from covey.services.gateway.core.admission import address_of, budget_of, check_id, minted_id
+from covey.services.gateway.core.commands import AnswerGet, AnswerPut, ReadObjects
+from covey.services.gateway.core.homes import read_of
+from covey.services.gateway.core.outcomes import outward
+from covey.services.gateway.core.state import Reading
+from covey.services.gateway.core.step import Step, check_readiness, check_room, declaration_of
+from covey.services.gateway.core.stimuli import GetRequested, PutRequested
+from covey.services.gateway.core.storing import start_store
+
+PUT_EMISSION = 1
+"""The index of a client's put among the emissions of its id; an event of the same id has its object at 0."""
+
+
+def put(step: Step, request: PutRequested, at: float) -> None:
+    """Store an object, or refuse to."""
+    state = step.state
+    size = len(request.payload)
+    try:
+        check_id(request.id)
+        check_readiness(step)
+        declaration = declaration_of(state, request.scope)
+        address = address_of(declaration, request.key, request.group, size)
+        check_room(step, len(state.stores), size)
+        deadline = at + budget_of(request.budget_s, state.limits.put_budget_s, state.limits.budget_s_max)
+        if deadline <= step.now:
+            raise DeadlineExceeded("the put's deadline had passed when it came")
+    except CoveyError as error:
+        step.refuse(request.call, error)
+        return
+    emission = emission_id(event_identity(request.scope, request.id or minted_id(step.rng)), PUT_EMISSION)
+    state.bytes += size
+    start_store(
+        step, request.call, request.scope, address.ref, request.payload, emission, deadline, request.previous_version
+    )
+
+
+def put_done(step: Step, number: int, ref: ObjectRef) -> None:
+    call = _end_put(step, number)
+    step.out.append(AnswerPut(call, ref))
+
+
+def put_failed(step: Step, number: int, error: CoveyError) -> None:
+    key = step.state.stores[number].put.ref.key
+    call = _end_put(step, number)
+    step.refuse(call, outward(error, f"{key!r} could not be stored"))
+
+
+def _end_put(step: Step, number: int) -> int:
+    store = step.state.stores.pop(number)
+    step.state.bytes -= len(store.put.payload)
+    assert isinstance(store.owner, int)
+    return store.owner
+
+
+def get(step: Step, request: GetRequested, at: float) -> None:
+    """Read objects, or refuse to."""
+    state = step.state
+    try:
+        check_room(step, len(state.readings), 0)
+        deadline = at + budget_of(request.budget_s, state.limits.get_budget_s, state.limits.budget_s_max)
+        if deadline <= step.now:
+            raise DeadlineExceeded("the get's deadline had passed when it came")
+    except CoveyError as error:
+        step.refuse(request.call, error)
+        return
+    number = step.number()
+    state.readings[number] = Reading(request, deadline)
+    _try_read(step, number)
+
+
+def _try_read(step: Step, number: int) -> None:
+    """Ask the nodes of now."""
+    reading = step.state.readings[number]
+    reading.attempts += 1
+    reading.retry_at = None
+    request = reading.request
+    try:
+        check_readiness(step)
+        declaration = declaration_of(step.state, request.scope)
+        read = read_of(step.state, request.scope, declaration, request.wanted)
+    except CoveyError as error:
+        del step.state.readings[number]
+        step.refuse(request.call, error)
+        return
+    step.out.append(ReadObjects(number, request.scope, read, reading.deadline))
+
+
+def read_done(step: Step, number: int, answer: Answer) -> None:
+    """An answer, or word that the nodes could not give one: then again, against the newest view."""
+    reading = step.state.readings.get(number)
+    if reading is None:
+        return
+    retry_at = step.now + step.backoff_s(reading.attempts)
+    again = reading.attempts < step.state.limits.attempts_max and retry_at < reading.deadline
+    if answer.status is Status.UNAVAILABLE and again:
+        reading.retry_at = retry_at
+        step.look_at(retry_at, number)
+        return
+    del step.state.readings[number]
+    if answer.status is Status.UNAVAILABLE and answer.reason is Reason.MOVED:
+        step.refuse(reading.request.call, Unavailable("the group is moving between nodes", Reason.NO_HOME))
+    else:
+        step.out.append(AnswerGet(reading.request.call, answer))
+
+
+def read_due(step: Step, number: int) -> None:
+    reading = step.state.readings.get(number)
+    if reading is not None and reading.retry_at is not None and reading.retry_at <= step.now:
+        _try_read(step, number)

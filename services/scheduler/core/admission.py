@@ -1,0 +1,84 @@
+"""Is this event taken in?
+
+The only place where the mesh says no. An event reserves credits for the tasks that its pipeline's events usually lead
+to, under a hard cap on open tasks; past this point nothing blocks on a full queue. An event that is known already is
+not run again: it gets the outcome that it has, or will have.
+"""
+
+from __future__ import annotations
+
+from covey.errors import CoveyError, Reason, Status
+from covey.model import Event, event_identity
+from covey.services.scheduler.core import cascade as cascades
+from covey.services.scheduler.core.commands import Conclude
+from covey.services.scheduler.core.state import PipelinePlan, StagePlan
+from covey.services.scheduler.core.step import Step
+
+
+def submit(step: Step, peer: int, event: Event) -> None:
+    """Admit an event, refuse it with a reason, or connect it with the cascade or outcome that it has."""
+    state = step.state
+    identity = event_identity(event.scope, event.id)
+    known = state.cascades.get(identity)
+    if known is not None:
+        known.gateway = peer
+        if known.storing_again:
+            known.event = event
+            cascades.plant(step, known)
+        return
+    outcome = state.outcomes.get(identity)
+    if outcome is not None:
+        state.outcomes.move_to_end(identity)
+        step.out.append(Conclude(peer, outcome, event.traceparent))
+        return
+    plan = _plan_of(step, event)
+    if plan is None:
+        message = f"the scheduler has no pipeline {event.scope.pipeline!r}"
+        cascades.refuse(step, peer, event, Status.NOT_FOUND, Reason.UNKNOWN_PIPELINE, message)
+        return
+    refusal = _refusal(step, event, plan)
+    if refusal is not None:
+        cascades.refuse(step, peer, event, *refusal)
+        return
+    cascades.begin(step, peer, event, plan, _reserved(step, event, plan))
+
+
+def _plan_of(step: Step, event: Event) -> PipelinePlan | None:
+    """The version that the gateway saw, else the current one."""
+    versions = step.state.pipelines.get(event.scope)
+    if not versions:
+        return None
+    return versions.get(event.declaration) or versions[next(reversed(versions))]
+
+
+def _refusal(step: Step, event: Event, plan: PipelinePlan) -> tuple[Status, Reason, str] | None:
+    state = step.state
+    if state.stopping:
+        return Status.UNAVAILABLE, Reason.DRAINING, "the scheduler is stopping"
+    if event.deadline <= step.now:
+        return Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline had passed when the event reached the scheduler"
+    if not step.nodes:
+        return Status.UNAVAILABLE, Reason.NO_HOME, "no datastore is ready"
+    if state.reserved + _reserved(step, event, plan) > state.limits.tasks_open_max:
+        message = f"{state.reserved} tasks are open or expected; at most {state.limits.tasks_open_max} are admitted"
+        return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message
+    try:
+        pool = plan.declaration.pool(event.ref.pool)
+        pool.fields_of(event.ref.key)
+    except CoveyError as error:
+        return error.status, error.reason, error.message
+    for stage in plan.graph.triggered.get(pool.name, ()):
+        if _is_stranded(step, plan.stages[stage.name]):
+            message = f"no worker runs stage {stage.name!r}"
+            return Status.UNAVAILABLE, Reason.NO_WORKER, message
+    return None
+
+
+def _is_stranded(step: Step, plan: StagePlan) -> bool:
+    """Whether no worker has run the stage for longer than one waits for it."""
+    since = step.state.workerless.get(plan.id)
+    return since is not None and since + step.state.limits.patience_s <= step.now
+
+
+def _reserved(step: Step, event: Event, plan: PipelinePlan) -> int:
+    return round(step.state.tasks_per_event.get(event.scope, float(len(plan.stages)))) or 1

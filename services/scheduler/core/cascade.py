@@ -1,0 +1,388 @@
+"""What follows from an event, and from each task that ends?
+
+An admitted event makes the tasks that its pool triggers; an accepted report makes children of what the task emitted,
+collects the members of joins, and fires the joins that no open task can add to. When no task is open, the event has its
+outcome. The first report of a task is accepted and any other ignored, so that re-execution shows nowhere.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from covey.declaration import Declaration, Missing, graph
+from covey.errors import Reason, Status
+from covey.messages import CancelTasks, StoreAgain, TaskReport
+from covey.model import (
+    Event,
+    GroupId,
+    ObjectValue,
+    Outcome,
+    Scope,
+    StageTime,
+    event_identity,
+    task_identity,
+)
+from covey.services.scheduler.core import ordering
+from covey.services.scheduler.core.batching import enqueue
+from covey.services.scheduler.core.commands import Conclude, Send
+from covey.services.scheduler.core.placement import home_of, use_group
+from covey.services.scheduler.core.state import (
+    Cascade,
+    JoinState,
+    Member,
+    Phase,
+    PipelinePlan,
+    StageId,
+    StagePlan,
+    StageSum,
+    State,
+    TaskState,
+    Urgency,
+)
+from covey.services.scheduler.core.step import Step, move
+
+
+TIMERS_SPARE = 1_000
+
+
+def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
+    """A version of a pipeline with what the core looks up for every task."""
+    found = graph(declaration)
+    stages = {}
+    for stage in declaration.stages:
+        below = [other for other in declaration.stages if other.join and stage.name in found.upstream[other.name]]
+        joins = [other.join.missing for other in below if other.join is not None]
+        stages[stage.name] = StagePlan(
+            id=StageId(scope, declaration.version, stage.name),
+            declaration=stage,
+            pool=found.pools[stage.on],
+            needs=tuple(found.pools[need.pool] for need in stage.needs),
+            state_pool=found.pools[stage.state_pool] if stage.state_pool is not None else None,
+            fatal=Missing.DROP in joins,
+            tolerated=bool(joins) and Missing.DROP not in joins,
+        )
+    return PipelinePlan(scope, declaration, found, stages)
+
+
+# --- the beginning ---------------------------------------------------------------------------------------------------
+
+
+def begin(step: Step, peer: int | None, event: Event, plan: PipelinePlan, reserved: int) -> None:
+    """Make the cascade of an admitted event."""
+    state = step.state
+    state.sequence += 1
+    identity = event_identity(event.scope, event.id)
+    cascade = Cascade(event, identity, plan, peer, state.sequence, step.now, reserved=reserved)
+    state.reserved += reserved
+    state.cascades[identity] = cascade
+    look_again(step, cascade, event.deadline)
+    plant(step, cascade)
+
+
+def look_again(step: Step, cascade: Cascade, at: float) -> None:
+    """Have the cascade looked at when that time has come."""
+    state = step.state
+    heapq.heappush(state.timers, (at, cascade.sequence, cascade.identity))
+    if len(state.timers) > 2 * len(state.cascades) + TIMERS_SPARE:
+        # Most belong to events that ended long before their deadlines.
+        state.timers = [timer for timer in state.timers if timer[2] in state.cascades]
+        heapq.heapify(state.timers)
+
+
+def plant(step: Step, cascade: Cascade) -> None:
+    """Make the root tasks of a cascade, for the first time or again."""
+    event, plan = cascade.event, cascade.plan
+    cascade.storing_again = False
+    fields = plan.graph.pools[event.ref.pool].fields_of(event.ref.key)
+    trigger = ObjectValue(event.ref, event.payload)
+    _note_use(step, event.scope, event.ref.group, event.ref.size)
+    for stage in plan.graph.triggered.get(event.ref.pool, ()):
+        _make_task(step, cascade, plan.stages[stage.name], trigger, (), fields, b"", "0", 0)
+    if event.ref.pool in plan.graph.results:
+        cascade.results.append(trigger)
+    _settle(step, cascade)
+
+
+def _make_task(
+    step: Step,
+    cascade: Cascade,
+    plan: StagePlan,
+    trigger: ObjectValue | None,
+    members: tuple[Member, ...],
+    fields: dict[str, str | int],
+    parent: bytes,
+    part: str,
+    order: int,
+) -> None:
+    state = step.state
+    if cascade.tasks_made >= state.limits.cascade_tasks_max:
+        cascade.failure = cascade.failure or (
+            Status.RESOURCE_EXHAUSTED,
+            Reason.CASCADE_TOO_LARGE,
+            f"the event set off more than {state.limits.cascade_tasks_max} tasks",
+        )
+        return
+    state.last_task += 1
+    cascade.tasks_made += 1
+    urgency = Urgency(cascade.event.priority, cascade.event.deadline, cascade.sequence)
+    identity = task_identity(cascade.identity, plan.id.name, parent, part)
+    task = TaskState(
+        state.last_task, identity, cascade, plan, trigger, members, fields, order, urgency, step.now
+    )  # fmt: skip
+    if identity in cascade.accepted_states:
+        task.repeats = True
+        task.state_version = cascade.accepted_states[identity]
+    state.tasks[task.number] = task
+    cascade.tasks[task.number] = task
+    cascade.open_by_stage[plan.id.name] = cascade.open_by_stage.get(plan.id.name, 0) + 1
+    ordering.enter(step, task)
+
+
+# --- the end of a task -----------------------------------------------------------------------------------------------
+
+
+def accept(step: Step, task: TaskState, report: TaskReport) -> None:
+    """Take the first report of a task that succeeded: its children, its state, its share of the outcome."""
+    cascade = task.cascade
+    cascade.remote_gets += report.remote_gets
+    cascade.bytes_moved += report.bytes_moved
+    cascade.incomplete = cascade.incomplete or report.incomplete
+    left_version = None
+    for emission in report.emissions:
+        ref = emission.value.ref
+        _note_use(step, task.plan.id.scope, ref.group, ref.size)
+        if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
+            left_version = ref.version
+    if task.plan.state_pool is not None and not task.repeats:
+        cascade.accepted_states[task.identity] = task.state_version
+    _close(step, task, left_version)
+    for emission in report.emissions:
+        _follow(step, task, emission.index, emission.value, report.incomplete)
+    _settle(step, cascade)
+
+
+def _follow(step: Step, parent: TaskState, index: int, value: ObjectValue, incomplete: bool) -> None:
+    """What one emitted object leads to: tasks, members of joins, a part of the outcome."""
+    cascade, ref = parent.cascade, value.ref
+    found = cascade.plan.graph
+    stages = cascade.plan.stages
+    if ref.pool in found.results:
+        cascade.results.append(value)
+        return
+    triggered, joined = found.triggered.get(ref.pool, ()), found.joined.get(ref.pool, ())
+    if not triggered and not joined:
+        return
+    fields = found.pools[ref.pool].fields_of(ref.key)
+    for stage in triggered:
+        _make_task(step, cascade, stages[stage.name], value, (), fields, parent.identity, str(index), index)
+    for stage in joined:
+        join = stage.join
+        if join is None or stage.name in cascade.fired:
+            continue
+        values = tuple(fields[name] for name in join.by)
+        node = home_of(step.state, GroupId(parent.plan.id.scope, ref.group), step.nodes)
+        collected = _join_of(step, cascade, stages[stage.name]).collected
+        collected.setdefault(values, []).append(Member(ref, node, incomplete))
+
+
+def _join_of(step: Step, cascade: Cascade, plan: StagePlan) -> JoinState:
+    found = cascade.joins.get(plan.id.name)
+    if found is None:
+        join = plan.declaration.join
+        assert join is not None
+        fires_at = step.now + join.timeout_s if join.missing is Missing.FIRE and join.timeout_s > 0 else None
+        found = cascade.joins[plan.id.name] = JoinState(plan, fires_at=fires_at)
+        if fires_at is not None:
+            look_again(step, cascade, fires_at)
+    return found
+
+
+def drop(step: Step, task: TaskState, status: Status, reason: Reason, message: str) -> None:
+    """A task will not run, or has failed: its cascade ends, or goes on without it, as the joins below it say."""
+    step.state.drops[reason] = step.state.drops.get(reason, 0) + 1
+    cascade = task.cascade
+    if task.plan.fatal:
+        conclude(step, cascade, status, reason, message)
+        return
+    if task.plan.tolerated:
+        cascade.incomplete = True
+    elif cascade.failure is None:
+        cascade.failure = (status, reason, message)
+    _close(step, task, None)
+    _settle(step, cascade)
+
+
+def retry(step: Step, task: TaskState, alone: bool) -> None:
+    """Run a task again whose worker is gone or could not; after `attempts_max` it is given up."""
+    if task.attempts >= step.state.limits.attempts_max:
+        message = f"stage {task.plan.id.name!r} was tried {task.attempts} times and its worker failed each time"
+        drop(step, task, Status.UNAVAILABLE, Reason.WORKER_LOST, message)
+        return
+    task.alone = task.alone or alone
+    task.batch = 0
+    enqueue(step, task)
+
+
+def _close(step: Step, task: TaskState, left_version: int | None) -> None:
+    """Take a task off the books."""
+    move(task, Phase.ENDED)
+    cascade = task.cascade
+    del step.state.tasks[task.number]
+    del cascade.tasks[task.number]
+    cascade.open_by_stage[task.plan.id.name] -= 1
+    ordering.leave(step, task, left_version)
+
+
+# --- joins and the end of a cascade ----------------------------------------------------------------------------------
+
+
+def _settle(step: Step, cascade: Cascade) -> None:
+    """Fire every join that nothing open can add to; conclude a cascade in which nothing is open."""
+    if cascade.identity not in step.state.cascades:
+        return
+    if cascade.failure is not None and cascade.failure[1] is Reason.CASCADE_TOO_LARGE:
+        conclude(step, cascade, *cascade.failure)
+        return
+    if cascade.joins:
+        for name in cascade.plan.graph.order:
+            join = cascade.joins.get(name)
+            if join is not None and not _upstream_is_open(cascade, name):
+                _fire(step, cascade, join)
+    if not cascade.tasks and not cascade.storing_again:
+        status, reason, message = cascade.failure or (Status.OK, Reason.NONE, "")
+        conclude(step, cascade, status, reason, message)
+
+
+def _upstream_is_open(cascade: Cascade, stage: str) -> bool:
+    upstream = cascade.plan.graph.upstream[stage]
+    return any(cascade.open_by_stage.get(name, 0) or name in cascade.joins for name in upstream)
+
+
+def _fire(step: Step, cascade: Cascade, join: JoinState) -> None:
+    """Make the join's tasks, one per value of its fields, in the order of the values."""
+    del cascade.joins[join.plan.id.name]
+    cascade.fired.append(join.plan.id.name)
+    declared = join.plan.declaration.join
+    assert declared is not None
+    for order, values in enumerate(sorted(join.collected, key=repr)):
+        fields = dict(zip(declared.by, values, strict=True))
+        members = tuple(join.collected[values])
+        _make_task(step, cascade, join.plan, None, members, fields, b"", repr(values), order)
+
+
+def fire_overdue(step: Step, cascade: Cascade) -> None:
+    """Fire the joins whose timeout has passed with what is there; what comes later comes too late for them."""
+    for join in list(cascade.joins.values()):
+        if join.fires_at is not None and join.fires_at <= step.now:
+            cascade.incomplete = True
+            _fire(step, cascade, join)
+    _settle(step, cascade)
+
+
+def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, message: str) -> None:
+    """End a cascade now, whatever of it is still open."""
+    state = step.state
+    _call_off(step, cascade)
+    del state.cascades[cascade.identity]
+    state.reserved -= cascade.reserved
+    state.finished += 1
+    mean = state.tasks_per_event.get(cascade.event.scope, float(cascade.tasks_made))
+    if status is Status.OK:
+        state.tasks_per_event[cascade.event.scope] = mean + 0.1 * (cascade.tasks_made - mean)
+    outcome = _outcome(cascade, status, reason, message, step.now)
+    remember(state, cascade.identity, outcome)
+    step.out.append(Conclude(cascade.gateway, outcome, cascade.event.traceparent))
+
+
+def start_again(step: Step, cascade: Cascade, message: str) -> None:
+    """Begin anew from the root, because objects of the cascade were lost with their home.
+
+    What was accepted once keeps its identity: homes that survived recognise the emissions, and a stateful task reads
+    the state that it read then. A payload that is not inline has to be stored again by the gateway first.
+    """
+    if cascade.restarts >= step.state.limits.restarts_max:
+        conclude(step, cascade, Status.UNAVAILABLE, Reason.HOME_LOST, message)
+        return
+    cascade.restarts += 1
+    cascade.storing_again = True
+    _call_off(step, cascade)
+    cascade.joins.clear()
+    cascade.fired.clear()
+    cascade.results.clear()
+    cascade.failure = None
+    pool = cascade.event.ref.pool
+    if cascade.event.payload is not None and pool not in cascade.plan.graph.needed:
+        plant(step, cascade)
+    elif cascade.gateway is not None:
+        step.out.append(Send(cascade.gateway, StoreAgain(cascade.event.scope, cascade.event.id)))
+    else:
+        conclude(step, cascade, Status.UNAVAILABLE, Reason.HOME_LOST, message)
+
+
+def _call_off(step: Step, cascade: Cascade) -> None:
+    """Close every open task, and tell the workers that have some."""
+    running: dict[int, list[int]] = {}
+    for task in list(cascade.tasks.values()):
+        batch = step.state.batches.get(task.batch)  # none: its report, or its worker's end, is being dealt with
+        if batch is not None and task.phase is Phase.DISPATCHED:
+            running.setdefault(batch.worker, []).append(task.number)
+        _close(step, task, None)
+    for worker, numbers in running.items():
+        step.out.append(Send(worker, CancelTasks(step.state.epoch, tuple(numbers))))
+
+
+def remember(state: State, identity: bytes, outcome: Outcome) -> None:
+    """Keep an outcome for whoever sends the same event again."""
+    state.outcomes[identity] = outcome
+    while len(state.outcomes) > state.limits.outcomes_max:
+        state.outcomes.popitem(last=False)
+
+
+def refuse(step: Step, peer: int, event: Event, status: Status, reason: Reason, message: str) -> None:
+    """Answer an event that is not admitted; nothing is remembered, so it may be sent again."""
+    retry_after_s = step.state.limits.tick_s if status is Status.RESOURCE_EXHAUSTED else 0.0
+    outcome = Outcome(event.scope, event.id, status, reason, message, retry_after_s=retry_after_s)
+    step.out.append(Conclude(peer, outcome, event.traceparent))
+
+
+def add_time(cascade: Cascade, plan: StagePlan, **spent: float) -> StageSum:
+    """Add to where the cascade's time went."""
+    sums = cascade.sums.setdefault(plan.id.name, StageSum())
+    for name, seconds in spent.items():
+        setattr(sums, name, getattr(sums, name) + seconds)
+    return sums
+
+
+def _outcome(cascade: Cascade, status: Status, reason: Reason, message: str, now: float) -> Outcome:
+    stages = tuple(
+        StageTime(
+            name,
+            sums.tasks,
+            sums.queue_s,
+            sums.fetch_s,
+            sums.wait_s,
+            sums.compute_s,
+            sums.store_s,
+            sums.batch_size_sum,
+        )
+        for name in cascade.plan.graph.order
+        if (sums := cascade.sums.get(name)) is not None
+    )
+    return Outcome(
+        scope=cascade.event.scope,
+        event_id=cascade.event.id,
+        status=status,
+        reason=reason,
+        message=message,
+        results=tuple(cascade.results),
+        incomplete=cascade.incomplete,
+        stages=stages,
+        remote_gets=cascade.remote_gets,
+        bytes_moved=cascade.bytes_moved,
+        elapsed_s=now - cascade.admitted_at,
+    )
+
+
+def _note_use(step: Step, scope: Scope, group: str, size: int) -> None:
+    identity = GroupId(scope, group)
+    use_group(step.state, identity, home_of(step.state, identity, step.nodes), 1, size)

@@ -1,0 +1,62 @@
+"""What the scheduler's core wants done. All but WriteMetadata are messages on streams and cause no stimulus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from covey.messages import (
+    Beat,
+    CancelTasks,
+    Horizon,
+    OutcomeReady,
+    RunBatch,
+    StoreAgain,
+    View,
+)
+from covey.model import GroupId, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Put a message on a peer's link."""
+
+    peer: int
+    message: View | OutcomeReady | StoreAgain | Beat | RunBatch | CancelTasks | Horizon
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """An event has its outcome: send it to the gateway that waits (None: the gateway is gone) and record the trace."""
+
+    peer: int | None
+    outcome: Outcome
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close a peer's link: it has been silent for too long, or its place was taken."""
+
+    peer: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """The correlation metadata of one group; `uses` counts tasks since the last record."""
+
+    group: GroupId
+    home: str
+    placement_epoch: int
+    objects: int
+    size: int
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteMetadata:
+    """Write these records behind; causes MetadataWritten."""
+
+    records: tuple[GroupRecord, ...]
+
+
+Command = Send | Conclude | HangUp | WriteMetadata

@@ -1,0 +1,233 @@
+"""The scheduler's one door: `handle(stimuli, now)` takes all that has happened and returns what to do.
+
+Order of a step: what happened, what time has brought, then one round of dispatching for all of it. The same machine
+runs under asyncio (`shell.py`) and under the simulator's clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import assert_never
+
+from covey.errors import Reason, Status
+from covey.messages import BatchReport, Beat, CancelEvent, SubmitEvent, TaskReport
+from covey.model import Scope, event_identity
+from covey.services.scheduler.core import cascade as cascades
+from covey.services.scheduler.core import membership, ordering
+from covey.services.scheduler.core.admission import submit
+from covey.services.scheduler.core.batching import dispatch, live
+from covey.services.scheduler.core.commands import Command, WriteMetadata
+from covey.services.scheduler.core.latency import Latency
+from covey.services.scheduler.core.placement import ready_nodes, records_to_write
+from covey.services.scheduler.core.state import Batch, Limits, State, TaskState
+from covey.services.scheduler.core.step import Step
+from covey.services.scheduler.core.stimuli import (
+    Declared,
+    Elected,
+    GatewayConnected,
+    GroupsPinned,
+    MetadataWritten,
+    NodeConnected,
+    PeerLost,
+    PeerSaid,
+    Stimulus,
+    StopRequested,
+    WorkerConnected,
+)
+
+_RETRIED = (Reason.MOVED, Reason.NO_HOME, Reason.HOME_LOST, Reason.DRAINING, Reason.NOT_ADMITTED, Reason.STALE_EPOCH)
+"""Reasons of a worker for which running the task again, there or elsewhere, can help."""
+
+
+class Scheduler:
+    """The core. `state` is for reading; only `handle` changes it."""
+
+    def __init__(self, limits: Limits | None = None, scheduler: str = "scheduler") -> None:
+        self.state = State(limits or Limits(), scheduler=scheduler)
+        self.latency = Latency()
+
+    @property
+    def wake_at(self) -> float | None:
+        """The next beat, deadline or timeout; None before the election, when there is nobody to beat for."""
+        if self.state.epoch == 0:
+            return None
+        timers = self.state.timers
+        return min(self.state.next_tick, timers[0][0]) if timers else self.state.next_tick
+
+    def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
+        """Take everything that has happened up to `now` and decide."""
+        step = Step(self.state, self.latency, now, ready_nodes(self.state))
+        for stimulus in stimuli:
+            _take(step, stimulus)
+        if self.state.epoch:
+            _let_time_pass(step)
+            dispatch(step, cascades.drop)
+        return step.out
+
+
+def _take(step: Step, stimulus: Stimulus) -> None:
+    state = step.state
+    match stimulus:
+        case PeerSaid(peer, message):
+            _listen(step, peer, message)
+        case GatewayConnected(peer, joined):
+            membership.gateway_connected(step, peer, joined)
+        case WorkerConnected(peer, joined):
+            membership.worker_connected(step, peer, joined)
+        case NodeConnected(peer, joined):
+            membership.node_connected(step, peer, joined)
+        case PeerLost(peer):
+            membership.lost(step, peer)
+        case Declared(tenant, declaration):
+            membership.declared(step, tenant, declaration)
+        case GroupsPinned(homes):
+            pins = dict(homes)
+            if pins != state.pins:
+                state.pins = pins
+                state.placement_epoch += 1
+                membership.publish(step)
+        case Elected(epoch):
+            membership.elected(step, epoch)
+        case MetadataWritten():
+            state.writing_metadata = False
+        case StopRequested():
+            state.stopping = True
+        case _:
+            assert_never(stimulus)
+
+
+def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchReport | Beat) -> None:
+    state = step.state
+    if peer not in state.gateways and peer not in state.workers and peer not in state.nodes:
+        return  # it was hung up on; what it still says counts no more
+    membership.heard(step, peer)
+    match message:
+        case SubmitEvent(event):
+            submit(step, peer, event)
+        case CancelEvent(scope, event_id):
+            _cancel(step, scope, event_id)
+        case BatchReport():
+            _take_report(step, peer, message)
+        case Beat():
+            if peer in state.nodes:
+                membership.node_acknowledged(step, peer, message.view)
+        case _:
+            assert_never(message)
+
+
+def _cancel(step: Step, scope: Scope, event_id: str) -> None:
+    cascade = step.state.cascades.get(event_identity(scope, event_id))
+    if cascade is not None:
+        cascades.conclude(step, cascade, Status.CANCELLED, Reason.CANCELLED, "the client took the event back")
+
+
+# --- reports ---------------------------------------------------------------------------------------------------------
+
+
+def _take_report(step: Step, peer: int, report: BatchReport) -> None:
+    """A worker's report: learn its times, then take the end of each task that is still open."""
+    state = step.state
+    if report.epoch != state.epoch:
+        return
+    batch = state.batches.pop(report.number, None)
+    if batch is not None:
+        state.workers[batch.worker].batches.pop(report.number, None)
+        if any(task.status is Status.OK for task in report.tasks):
+            step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
+        _add_times(batch, report)
+    for task_report in report.tasks:
+        task = state.tasks.get(task_report.number)
+        if task is None:
+            continue
+        if task_report.status is Status.OK:
+            cascades.accept(step, task, task_report)
+        elif task.batch == report.number:
+            _take_failure(step, task, task_report)
+    if batch is not None:
+        _retry_unreported(step, batch)
+
+
+def _retry_unreported(step: Step, batch: Batch) -> None:
+    for task in batch.tasks:
+        if step.state.tasks.get(task.number) is task and task.batch == batch.number:
+            cascades.retry(step, task, alone=False)
+
+
+def _take_failure(step: Step, task: TaskState, report: TaskReport) -> None:
+    if report.status is Status.UNAVAILABLE and report.reason in _RETRIED:
+        cascades.retry(step, task, alone=False)
+        return
+    if report.reason is Reason.INPUT_LOST:
+        cascades.start_again(step, task.cascade, report.message)
+        return
+    cascades.drop(step, task, report.status, report.reason, report.message)
+
+
+def _add_times(batch: Batch, report: BatchReport) -> None:
+    for task in batch.tasks:
+        sums = cascades.add_time(
+            task.cascade,
+            batch.plan,
+            queue_s=batch.dispatched_at - task.created_at,
+            fetch_s=report.fetch_s,
+            wait_s=report.wait_s,
+            compute_s=report.compute_s,
+            store_s=report.store_s,
+        )
+        sums.tasks += 1
+        sums.batch_size_sum += len(batch.tasks)
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def _let_time_pass(step: Step) -> None:
+    state = step.state
+    while state.timers and state.timers[0][0] <= step.now:
+        _, sequence, identity = heapq.heappop(state.timers)
+        cascade = state.cascades.get(identity)
+        if cascade is None or cascade.sequence != sequence:
+            continue
+        if cascade.event.deadline <= step.now:
+            waits_for = ", ".join(name for name, count in cascade.open_by_stage.items() if count) or "its payload"
+            message = f"the deadline passed while the event waited for {waits_for}"
+            cascades.conclude(step, cascade, Status.DEADLINE_EXCEEDED, Reason.LATE, message)
+        else:
+            cascades.fire_overdue(step, cascade)
+    if state.next_tick <= step.now:
+        state.next_tick = step.now + state.limits.tick_s
+        membership.tick(step)
+        _end_stranded(step)
+        _write_metadata(step)
+
+
+def _end_stranded(step: Step) -> None:
+    """End what waits for a stage that no worker has run for too long."""
+    state = step.state
+    for versions in state.pipelines.values():
+        for pipeline in versions.values():
+            for plan in pipeline.stages.values():
+                if any(worker.runs(plan) for worker in state.workers.values()):
+                    state.workerless.pop(plan.id, None)
+                    continue
+                since = state.workerless.setdefault(plan.id, step.now)
+                if since + state.limits.patience_s > step.now:
+                    continue
+                for queue in state.queues.get(plan.id, {}).values():
+                    while live(queue):
+                        message = f"no worker runs stage {plan.id.name!r}"
+                        task = queue[0][2]
+                        cascades.conclude(step, task.cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
+
+
+def _write_metadata(step: Step) -> None:
+    state = step.state
+    if state.writing_metadata or state.next_metadata > step.now:
+        return
+    state.next_metadata = step.now + state.limits.metadata_s
+    ordering.forget_idle_lines(step)
+    records = records_to_write(state)
+    if records:
+        state.writing_metadata = True
+        step.out.append(WriteMetadata(records))

@@ -1,0 +1,214 @@
+"""Who is there, and what do they have to know?
+
+The leader's view goes to everyone who is connected. A datastore becomes a home only once it acts upon a view, and a new
+declaration reaches gateways and workers only once every ready datastore knows it: no put ever meets a home that lacks
+its pool. A peer that says nothing for `silence_s_max` is gone, whatever its connection says.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from covey.declaration import Declaration
+from covey.messages import Beat, GatewayJoined, Horizon, NodeJoined, View, WorkerJoined
+from covey.model import GroupId, Node, Scope
+from covey.services.scheduler.core import cascade as cascades
+from covey.services.scheduler.core.commands import HangUp, Send
+from covey.services.scheduler.core.ordering import lose_states
+from covey.services.scheduler.core.placement import home_of, placement
+from covey.services.scheduler.core.state import Cascade, Gateway, NodePeer, PipelinePlan, StateKey, Worker
+from covey.services.scheduler.core.step import Step
+
+
+def gateway_connected(step: Step, peer: int, joined: GatewayJoined) -> None:
+    for other in list(step.state.gateways.values()):
+        if other.id == joined.gateway:
+            _replaced(step, other.peer)
+    step.state.gateways[peer] = Gateway(peer, joined.gateway, step.now)
+    step.out.append(Send(peer, view_for_users(step)))
+
+
+def worker_connected(step: Step, peer: int, joined: WorkerJoined) -> None:
+    for other in list(step.state.workers.values()):
+        if other.id == joined.worker:
+            _replaced(step, other.peer)
+    stages = frozenset(joined.stages)
+    lanes = max(1, joined.lanes)
+    step.state.workers[peer] = Worker(peer, joined.worker, joined.node, lanes, stages, step.now)
+    step.out.append(Send(peer, view_for_users(step)))
+
+
+def node_connected(step: Step, peer: int, joined: NodeJoined) -> None:
+    for other in list(step.state.nodes.values()):
+        if other.node.id == joined.node:
+            _replaced(step, other.peer)
+    step.state.nodes[peer] = NodePeer(peer, Node(joined.node, joined.address), step.now)
+    publish(step)
+
+
+def _replaced(step: Step, peer: int) -> None:
+    step.out.append(HangUp(peer))
+    lost(step, peer)
+
+
+def lost(step: Step, peer: int) -> None:
+    """Whoever it was, it is gone; unknown peers are ignored, for a link's end may be told twice."""
+    state = step.state
+    if state.gateways.pop(peer, None) is not None:
+        for cascade in state.cascades.values():
+            if cascade.gateway == peer:
+                cascade.gateway = None
+    elif (worker := state.workers.pop(peer, None)) is not None:
+        for batch in worker.batches.values():
+            del state.batches[batch.number]
+            for task in batch.tasks:
+                if state.tasks.get(task.number) is task and task.batch == batch.number:
+                    cascades.retry(step, task, alone=True)
+    elif (node := state.nodes.pop(peer, None)) is not None and node.ready:
+        _home_lost(step, node.node.id)
+
+
+def _home_lost(step: Step, node: str) -> None:
+    """Groups of the node live elsewhere from now on, without the volatile objects that they had."""
+    before = step.nodes
+    states: dict[StateKey, str] = {}
+    for key in step.state.lines:
+        pool = next((plan.stages[key.stage].state_pool for plan in _plans(step, key) if key.stage in plan.stages), None)
+        if pool is not None and not pool.durable:
+            group, _ = pool.group_of(key.key, pool.fields_of(key.key))
+            states[key] = home_of(step.state, GroupId(key.scope, group), before)
+    touched = [cascade for cascade in step.state.cascades.values() if _touches(step, cascade, node, before)]
+    step.membership_changed()
+    step.state.placement_epoch += 1
+    lose_states(step, node, states)
+    publish(step)
+    for cascade in touched:
+        cascades.start_again(step, cascade, f"node {node!r}, home of objects that the event needs, is gone")
+
+
+def _plans(step: Step, key: StateKey) -> list[PipelinePlan]:
+    return list(reversed(step.state.pipelines.get(key.scope, OrderedDict()).values()))
+
+
+def _touches(step: Step, cascade: Cascade, node: str, nodes: tuple[str, ...]) -> bool:
+    """Whether open work of a cascade reads what lived on a node, or may be putting something there."""
+    scope = cascade.event.scope
+    if cascade.event.payload is None and home_of(step.state, GroupId(scope, cascade.event.ref.group), nodes) == node:
+        return True
+    members = [member for join in cascade.joins.values() for found in join.collected.values() for member in found]
+    if any(member.node == node for member in members):
+        return True
+    return any(task.home == node or any(m.node == node for m in task.members) for task in cascade.tasks.values())
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+
+def declared(step: Step, tenant: str, declaration: Declaration) -> None:
+    """Take note of a declaration, and tell the datastores first."""
+    scope = Scope(tenant, declaration.pipeline)
+    current = step.state.pipelines.get(scope)
+    announced = step.state.announced.get(scope)
+    newest = announced[0].version if announced else next(reversed(current)) if current else ""
+    if newest == declaration.version:
+        return
+    step.state.announced[scope] = (declaration, step.state.view_number + 1)
+    publish(step)
+
+
+def node_acknowledged(step: Step, peer: int, number: int) -> None:
+    """A datastore acts upon a view of that number."""
+    node = step.state.nodes[peer]
+    node.acknowledged = max(node.acknowledged, number)
+    changed = _activate(step)
+    if not node.ready and node.acknowledged > _view_base(step):
+        node.ready = True
+        step.membership_changed()
+        step.state.placement_epoch += 1
+        changed = True
+    if changed:
+        publish(step)
+
+
+def _activate(step: Step) -> bool:
+    """Make announced declarations current that every ready datastore, and at least one, knows."""
+    state = step.state
+    known = [node.acknowledged for node in state.nodes.values() if node.acknowledged > _view_base(step)]
+    changed = False
+    for scope, (declaration, number) in list(state.announced.items()):
+        if not known or min(known) < number:
+            continue
+        del state.announced[scope]
+        versions = state.pipelines.setdefault(scope, OrderedDict())
+        versions[declaration.version] = cascades.compiled(scope, declaration)
+        versions.move_to_end(declaration.version)
+        while len(versions) > state.limits.declarations_max:
+            versions.popitem(last=False)
+        changed = True
+    return changed
+
+
+def elected(step: Step, epoch: int) -> None:
+    """Lead. View numbers start above those of any earlier epoch, so that an old acknowledgement counts for nothing."""
+    step.state.epoch = epoch
+    step.state.view_number = _view_base(step)
+    publish(step)
+
+
+def _view_base(step: Step) -> int:
+    return step.state.epoch << 24
+
+
+def publish(step: Step) -> None:
+    """Send everyone the view of now, under a new number."""
+    step.state.view_number += 1
+    users, nodes = view_for_users(step), _view_for_nodes(step)
+    for peer in (*step.state.gateways, *step.state.workers):
+        step.out.append(Send(peer, users))
+    for peer in step.state.nodes:
+        step.out.append(Send(peer, nodes))
+
+
+def view_for_users(step: Step) -> View:
+    """What gateways and workers may act upon."""
+    state = step.state
+    known = [
+        (scope.tenant, plan.declaration) for scope, versions in state.pipelines.items() for plan in versions.values()
+    ]
+    return View(state.epoch, state.view_number, placement(state), tuple(known))
+
+
+def _view_for_nodes(step: Step) -> View:
+    view = view_for_users(step)
+    announced = [(scope.tenant, declaration) for scope, (declaration, _) in step.state.announced.items()]
+    return View(view.epoch, view.number, view.placement, (*view.declarations, *announced))
+
+
+# --- liveness --------------------------------------------------------------------------------------------------------
+
+
+def heard(step: Step, peer: int) -> None:
+    found = step.state.gateways.get(peer) or step.state.workers.get(peer) or step.state.nodes.get(peer)
+    if found is not None:
+        found.heard_at = step.now
+
+
+def tick(step: Step) -> None:
+    """Beat, tell the homes how far back they must be able to read, and hang up on the silent."""
+    state = step.state
+    oldest = next(iter(state.cascades.values()), None)
+    age_s = step.now - oldest.admitted_at if oldest is not None else 0.0
+    beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
+    for peer in (*state.gateways, *state.workers):
+        step.out.append(Send(peer, beat))
+    for peer in state.nodes:
+        step.out.append(Send(peer, Horizon(state.epoch, age_s)))
+    peers: list[Gateway | Worker | NodePeer] = [
+        *state.gateways.values(),
+        *state.workers.values(),
+        *state.nodes.values(),
+    ]
+    for found in peers:
+        if found.heard_at < step.now - state.limits.silence_s_max:
+            step.out.append(HangUp(found.peer))
+            lost(step, found.peer)

@@ -1,0 +1,189 @@
+"""Where does a group live, and where should a task run?
+
+The default home is rendezvous hashing over the ready nodes; pins are exceptions. A task's home is where most of what
+it reads lives. Reads name the nodes that can answer them, so that nobody else has to know the rules.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from covey.declaration import Need, NeedKind, PoolDeclaration
+from covey.grouping import TemplateRule, rendezvous
+from covey.model import GroupId, KeyRead, LastRead, Node, ObjectRef, Placement, Read, Scope
+from covey.services.scheduler.core.commands import GroupRecord
+from covey.services.scheduler.core.state import GroupUse, State, TaskState
+
+Fields = Mapping[str, str | int]
+
+
+def ready_nodes(state: State) -> tuple[str, ...]:
+    """The nodes that groups may live on, in a fixed order."""
+    return tuple(sorted({peer.node.id for peer in state.nodes.values() if peer.ready}))
+
+
+def placement(state: State) -> Placement:
+    nodes: dict[str, Node] = {peer.node.id: peer.node for peer in state.nodes.values() if peer.ready}
+    pins = {group: node for group, node in state.pins.items() if node in nodes}
+    return Placement(state.placement_epoch, tuple(nodes[name] for name in sorted(nodes)), pins)
+
+
+def home_of(state: State, group: GroupId, nodes: tuple[str, ...]) -> str:
+    """The node where a group lives; empty when no node is ready."""
+    pinned = state.pins.get(group)
+    if pinned is not None and pinned in nodes:
+        return pinned
+    return rendezvous(group.scope, group.group, nodes) if nodes else ""
+
+
+def reads_of(task: TaskState, state: State, nodes: tuple[str, ...]) -> tuple[tuple[str, tuple[Read, ...]], ...]:
+    """What the stage's needs mean for this task: per pool, reads that name their nodes."""
+    declared = zip(task.plan.declaration.needs, task.plan.needs, strict=True)
+    return tuple((pool.name, _reads_of_need(task, need, pool, state, nodes)) for need, pool in declared)
+
+
+def member_reads(task: TaskState) -> tuple[Read, ...]:
+    """The joined objects, in key order."""
+    members = sorted(task.members, key=lambda member: (member.ref.key, member.ref.version))
+    return tuple(
+        KeyRead(member.ref.pool, member.ref.key, member.ref.group, member.ref.version, member.node, required=True)
+        for member in members
+    )
+
+
+def task_home(task: TaskState, state: State, nodes: tuple[str, ...]) -> str:
+    """The node that holds most of what a task reads: its members, or what it needs, or its trigger."""
+    if task.members:
+        return Counter(member.node for member in task.members).most_common(1)[0][0]
+    for _, reads in reads_of(task, state, nodes):
+        for read in reads:
+            if isinstance(read, KeyRead):
+                return read.node
+            if isinstance(read, LastRead) and len(read.nodes) == 1:
+                return read.nodes[0]
+    if task.trigger is None:
+        return nodes[0] if nodes else ""
+    return home_of(state, GroupId(task.plan.id.scope, task.trigger.ref.group), nodes)
+
+
+def _reads_of_need(
+    task: TaskState, need: Need, pool: PoolDeclaration, state: State, nodes: tuple[str, ...]
+) -> tuple[Read, ...]:
+    scope = task.plan.id.scope
+    match need.kind:
+        case NeedKind.LATEST:
+            if pool is task.plan.state_pool and task.state_version == 0 and _begins(task, state):
+                return ()
+            version = task.state_version if pool is task.plan.state_pool else 0
+            key = pool.compiled.render(task.fields)
+            return (_key_read(pool, key, task, scope, version, state, nodes),)
+        case NeedKind.AT:
+            index = _index(task)
+            name = pool.compiled.index or ""
+            keys = [pool.compiled.render({**task.fields, name: index + offset}) for offset in need.offsets]
+            return tuple(_key_read(pool, key, task, scope, 0, state, nodes) for key in keys)
+        case NeedKind.LAST:
+            trigger = task.trigger.ref if task.trigger is not None else None
+            same_pool = trigger is not None and trigger.pool == pool.name
+            return (
+                LastRead(
+                    pool=pool.name,
+                    series=pool.compiled.series(task.fields),
+                    count=need.count,
+                    as_of=_index(task),
+                    exclusive=pool.name in task.plan.declaration.emits,
+                    nodes=_series_nodes(pool, task.fields, trigger if same_pool else None, scope, state, nodes),
+                    awaits=trigger.key if trigger is not None and same_pool else "",
+                ),
+            )
+
+
+def _begins(task: TaskState, state: State) -> bool:
+    """Whether the state was lost with its home: there is nothing to read, and the task starts from None."""
+    line = state.lines.get(task.line) if task.line is not None else None
+    return line is not None and line.lost
+
+
+def _key_read(
+    pool: PoolDeclaration,
+    key: str,
+    task: TaskState,
+    scope: Scope,
+    version: int,
+    state: State,
+    nodes: tuple[str, ...],
+) -> KeyRead:
+    trigger = task.trigger.ref if task.trigger is not None else None
+    is_trigger = trigger is not None and trigger.key == key
+    group = trigger.group if trigger is not None and is_trigger else pool.group_of(key, pool.fields_of(key))[0]
+    node = home_of(state, GroupId(scope, group), nodes)
+    as_of = None if version else task.cascade.admitted_at
+    # A trigger may be on its way; it is then newer than the admission that it caused.
+    return KeyRead(pool.name, key, group, version, node, is_trigger, None if is_trigger else as_of)
+
+
+def _series_nodes(
+    pool: PoolDeclaration,
+    fields: Fields,
+    trigger: ObjectRef | None,
+    scope: Scope,
+    state: State,
+    nodes: tuple[str, ...],
+) -> tuple[str, ...]:
+    """The nodes that may hold objects of a series.
+
+    One, when the rule is made of fields that all of the series share; every node otherwise. An event with an explicit
+    group lives where it was told to, so that node is asked too.
+    """
+    rule = pool.rule
+    if not isinstance(rule, TemplateRule) or pool.compiled.index in rule.names:
+        return nodes
+    home = home_of(state, GroupId(scope, rule.text.format_map(fields)), nodes)
+    if trigger is None:
+        return (home,)
+    return tuple(dict.fromkeys((home, home_of(state, GroupId(scope, trigger.group), nodes))))
+
+
+def _index(task: TaskState) -> int:
+    """The index that the task's reads are relative to: that of its trigger, or of the join's fields."""
+    source = task.plan.pool
+    return int(task.fields[source.compiled.index or ""])
+
+
+# --- what the metadata says of groups --------------------------------------------------------------------------------
+
+
+def use_group(state: State, group: GroupId, home: str, objects: int, size: int) -> None:
+    """Count a use of a group; the least recently used are forgotten."""
+    use = state.groups.get(group)
+    if use is None:
+        use = state.groups[group] = GroupUse(home)
+        if len(state.groups) > state.limits.groups_max:
+            state.groups.popitem(last=False)
+    else:
+        state.groups.move_to_end(group)
+    use.home = home
+    use.objects += objects
+    use.size += size
+    use.uses += 1
+
+
+HOT_USES = 2
+RECORDS_MAX = 1_000
+
+
+def records_to_write(state: State) -> tuple[GroupRecord, ...]:
+    """The groups that were used again since their last record, the most recent first; starts their count anew.
+
+    A group that is used once, as a join's is, gets no record.
+    """
+    records = []
+    for group in reversed(state.groups):
+        use = state.groups[group]
+        if use.uses >= HOT_USES:
+            records.append(GroupRecord(group, use.home, state.placement_epoch, use.objects, use.size, use.uses))
+            use.uses = 0
+        if len(records) == RECORDS_MAX:
+            break
+    return tuple(records)

@@ -1,0 +1,325 @@
+"""The scheduler's data, and the invariants that hold after every step. No behaviour.
+
+A *task* belongs to one cascade and goes through the phases of `MOVES`. A stateful task is HELD until its predecessor on
+the same state line has ended. Queues are heaps with lazy deletion: an entry counts only while its task is QUEUED under
+that very key.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from covey.declaration import Declaration, Graph, PoolDeclaration, StageDeclaration
+from covey.errors import Reason, Status
+from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Priority, Scope
+
+
+class Limits(NamedTuple):
+    """Bounds and patience. Times in seconds."""
+
+    tasks_open_max: int = 100_000
+    cascade_tasks_max: int = 10_000
+    outcomes_max: int = 10_000
+    declarations_max: int = 4
+    groups_max: int = 100_000
+    attempts_max: int = 3
+    restarts_max: int = 2
+    batches_ahead: int = 1
+    """Batches that a worker holds beyond its lanes, so that it fetches for one while another computes."""
+    silence_s_max: float = 2.0
+    patience_s: float = 2.0
+    """How long work waits for the first worker, or the next, that can run it."""
+    tick_s: float = 0.1
+    metadata_s: float = 1.0
+    probe_every: int = 50
+    """One in so many tasks that are predicted late runs all the same, so that predictions stay alive."""
+
+
+class StageId(NamedTuple):
+    """A stage of one version of a pipeline: what may share a batch."""
+
+    scope: Scope
+    version: str
+    name: str
+
+
+class Urgency(NamedTuple):
+    """What queues are ordered by: priority, then deadline, then admission."""
+
+    priority: Priority
+    deadline: float
+    sequence: int
+
+
+class Phase(enum.Enum):
+    HELD = "held"
+    QUEUED = "queued"
+    DISPATCHED = "dispatched"
+    ENDED = "ended"
+
+
+MOVES: dict[Phase, tuple[Phase, ...]] = {
+    Phase.HELD: (Phase.QUEUED, Phase.ENDED),
+    Phase.QUEUED: (Phase.DISPATCHED, Phase.ENDED),
+    Phase.DISPATCHED: (Phase.QUEUED, Phase.ENDED),
+    Phase.ENDED: (),
+}
+"""The legal moves of a task. DISPATCHED -> QUEUED is re-execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """A stage, with what dispatching it needs to know."""
+
+    id: StageId
+    declaration: StageDeclaration
+    pool: PoolDeclaration
+    needs: tuple[PoolDeclaration, ...]
+    state_pool: PoolDeclaration | None
+    fatal: bool
+    """A dropped task of this stage ends its cascade: a join with missing="drop" needs all of them."""
+    tolerated: bool
+    """A dropped task only makes the outcome incomplete: a join with missing="fire" runs without it."""
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.id.scope.pipeline}/{self.id.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PipelinePlan:
+    """One version of a pipeline, compiled."""
+
+    scope: Scope
+    declaration: Declaration
+    graph: Graph
+    stages: dict[str, StagePlan]
+
+
+class StateKey(NamedTuple):
+    """The state that tasks of a stage hand on: one line of tasks each."""
+
+    scope: Scope
+    stage: str
+    key: str
+
+
+@dataclass(slots=True)
+class StateLine:
+    """One of its tasks at a time; the others wait in admission order."""
+
+    version: int = 0
+    """What the last accepted task left; 0: not known to this leader, so read what was current at admission."""
+    lost: bool = False
+    running: TaskState | None = None
+    waiting: list[tuple[int, int, int, TaskState]] = field(default_factory=list)
+    used_at: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class TaskState:
+    number: int
+    identity: bytes
+    cascade: Cascade
+    plan: StagePlan
+    trigger: ObjectValue | None
+    members: tuple[Member, ...]
+    fields: dict[str, str | int]
+    order: int
+    urgency: Urgency
+    created_at: float
+    home: str = ""
+    phase: Phase = Phase.HELD
+    queued_at: float = 0.0
+    attempts: int = 0
+    alone: bool = False
+    """It was in a batch whose worker died: run it by itself, so that a poisonous task takes no others with it."""
+    batch: int = 0
+    line: StateKey | None = None
+    state_version: int = 0
+    repeats: bool = False
+    """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
+
+
+class Member(NamedTuple):
+    """An object that a join collected, and the node where it was put."""
+
+    ref: ObjectRef
+    node: str
+    incomplete: bool
+
+
+@dataclass(slots=True)
+class JoinState:
+    """What a join of one cascade has collected, by the values of its fields."""
+
+    plan: StagePlan
+    collected: dict[tuple[str | int, ...], list[Member]] = field(default_factory=dict)
+    fires_at: float | None = None
+
+
+@dataclass(slots=True)
+class StageSum:
+    """The sums behind model.StageTime."""
+
+    tasks: int = 0
+    queue_s: float = 0.0
+    fetch_s: float = 0.0
+    wait_s: float = 0.0
+    compute_s: float = 0.0
+    store_s: float = 0.0
+    batch_size_sum: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Cascade:
+    """All that descends from one event."""
+
+    event: Event
+    identity: bytes
+    plan: PipelinePlan
+    gateway: int | None
+    sequence: int
+    admitted_at: float
+    tasks: dict[int, TaskState] = field(default_factory=dict)
+    open_by_stage: dict[str, int] = field(default_factory=dict)
+    joins: dict[str, JoinState] = field(default_factory=dict)
+    fired: list[str] = field(default_factory=list)
+    results: list[ObjectValue] = field(default_factory=list)
+    sums: dict[str, StageSum] = field(default_factory=dict)
+    accepted_states: dict[bytes, int] = field(default_factory=dict)
+    """Identity of an accepted stateful task -> the version that it read."""
+    failure: tuple[Status, Reason, str] | None = None
+    incomplete: bool = False
+    tasks_made: int = 0
+    reserved: int = 0
+    restarts: int = 0
+    storing_again: bool = False
+    remote_gets: int = 0
+    bytes_moved: int = 0
+
+
+@dataclass(slots=True)
+class Gateway:
+    peer: int
+    id: str
+    heard_at: float
+
+
+@dataclass(slots=True)
+class Batch:
+    number: int
+    worker: int
+    plan: StagePlan
+    tasks: list[TaskState]
+    dispatched_at: float
+    predicted_s: float
+    priority: Priority
+
+
+@dataclass(slots=True)
+class Worker:
+    peer: int
+    id: str
+    node: str
+    lanes: int
+    stages: frozenset[str]
+    heard_at: float
+    batches: dict[int, Batch] = field(default_factory=dict)
+
+    def runs(self, plan: StagePlan) -> bool:
+        return not self.stages or plan.qualified in self.stages
+
+
+@dataclass(slots=True)
+class NodePeer:
+    """A datastore. It is ready, and chosen as a home, once it acts upon a view of ours."""
+
+    peer: int
+    node: Node
+    heard_at: float
+    acknowledged: int = 0
+    ready: bool = False
+
+
+@dataclass(slots=True)
+class GroupUse:
+    """What is known of a group's weight, for placement."""
+
+    home: str
+    objects: int = 0
+    size: int = 0
+    uses: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """All that the scheduler knows."""
+
+    limits: Limits = Limits()
+    epoch: int = 0
+    view_number: int = 0
+    placement_epoch: int = 0
+    scheduler: str = ""
+    stopping: bool = False
+    sequence: int = 0
+    last_task: int = 0
+    last_batch: int = 0
+    gateways: dict[int, Gateway] = field(default_factory=dict)
+    workers: dict[int, Worker] = field(default_factory=dict)
+    nodes: dict[int, NodePeer] = field(default_factory=dict)
+    pins: dict[GroupId, str] = field(default_factory=dict)
+    pipelines: dict[Scope, OrderedDict[str, PipelinePlan]] = field(default_factory=dict)
+    """Scope -> version -> plan; the last is the current one."""
+    announced: dict[Scope, tuple[Declaration, int]] = field(default_factory=dict)
+    """Declarations that datastores have been told of in the view of that number, and gateways not yet."""
+    cascades: dict[bytes, Cascade] = field(default_factory=dict)
+    outcomes: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
+    tasks: dict[int, TaskState] = field(default_factory=dict)
+    timers: list[tuple[float, int, bytes]] = field(default_factory=list)
+    """When to look at a cascade again: its deadline, the timeout of a join."""
+    reserved: int = 0
+    queues: dict[StageId, dict[str, list[tuple[Urgency, int, TaskState]]]] = field(default_factory=dict)
+    """Stage -> home node -> heap of queued tasks."""
+    lines: dict[StateKey, StateLine] = field(default_factory=dict)
+    batches: dict[int, Batch] = field(default_factory=dict)
+    groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)
+    tasks_per_event: dict[Scope, float] = field(default_factory=dict)
+    predicted_late: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    """Reason -> tasks dropped for it."""
+    finished: int = 0
+    writing_metadata: bool = False
+    next_tick: float = 0.0
+    next_metadata: float = 0.0
+    workerless: dict[StageId, float] = field(default_factory=dict)
+    """Stages with queued tasks that no worker runs -> since when."""
+
+
+def check_invariants(state: State) -> None:
+    """Raise AssertionError when the state contradicts itself."""
+    for number, task in state.tasks.items():
+        assert task.number == number
+        assert task.phase is not Phase.ENDED, f"task {number} has ended and is still open"
+        assert state.cascades.get(task.cascade.identity) is task.cascade, f"task {number} outlived its cascade"
+        assert task.cascade.tasks.get(number) is task
+        if task.phase is Phase.DISPATCHED:
+            assert task in state.batches[task.batch].tasks
+        if task.phase is Phase.HELD:
+            assert task.line is not None, f"task {number} waits for nothing"
+    for cascade in state.cascades.values():
+        assert cascade.tasks or cascade.storing_again, "a cascade without open tasks has no outcome"
+        for stage, count in cascade.open_by_stage.items():
+            assert count == sum(task.plan.id.name == stage for task in cascade.tasks.values())
+    for worker in state.workers.values():
+        assert len(worker.batches) <= worker.lanes + state.limits.batches_ahead
+        for batch in worker.batches.values():
+            assert state.batches[batch.number] is batch
+    for line in state.lines.values():
+        running = line.running
+        assert running is None or running.phase in (Phase.QUEUED, Phase.DISPATCHED)
+    assert state.reserved == sum(cascade.reserved for cascade in state.cascades.values())
+    assert len(state.outcomes) <= state.limits.outcomes_max

@@ -1,0 +1,33 @@
+"""One call of `handle`: the state, the time, and the commands so far. Handed through the rooms of the core."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from covey.services.scheduler.core.commands import Command
+from covey.services.scheduler.core.latency import Latency
+from covey.services.scheduler.core.placement import ready_nodes
+from covey.services.scheduler.core.state import MOVES, Phase, State, TaskState
+
+
+class IllegalMove(AssertionError):
+    """A task was asked to go where it can't: a bug of ours."""
+
+
+@dataclass(slots=True)
+class Step:
+    state: State
+    latency: Latency
+    now: float
+    nodes: tuple[str, ...]
+    out: list[Command] = field(default_factory=list)
+
+    def membership_changed(self) -> None:
+        self.nodes = ready_nodes(self.state)
+
+
+def move(task: TaskState, phase: Phase) -> None:
+    """Take a task to another phase; raises IllegalMove, and changes nothing, where the table has no such move."""
+    if phase not in MOVES[task.phase]:
+        raise IllegalMove(f"task {task.number} of {task.plan.qualified} can't go from {task.phase} to {phase}")
+    task.phase = phase

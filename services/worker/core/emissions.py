@@ -1,0 +1,45 @@
+"""Where what the tasks emitted goes, what is tried again, and what is worth keeping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from covey.declaration import Declaration, graph
+from covey.errors import Status
+from covey.model import ObjectRef, emission_id
+from covey.services.worker.core.commands import PutEmission
+from covey.services.worker.core.inputs import home_of
+from covey.services.worker.core.state import BatchState, WorkerState
+from covey.services.worker.core.stimuli import Stored
+
+
+def puts_of(state: WorkerState, batch: BatchState) -> tuple[PutEmission, ...]:
+    """What no home has acknowledged yet, each with its home by the newest view."""
+    scope = batch.run.scope
+    return tuple(
+        PutEmission(number, index, emission_id(task.task.identity, index), ref, home_of(state, scope, ref.group))
+        for number, task in batch.tasks.items()
+        if task.open
+        for index, ref in enumerate(task.emitted)
+        if index not in task.stored
+    )
+
+
+def take_answers(batch: BatchState, answers: tuple[Stored, ...], is_last_attempt: bool) -> None:
+    """Note what was acknowledged, and end the tasks whose puts can't succeed.
+
+    MOVED, a lost home and a broken link are all UNAVAILABLE: worth another attempt, unless this was the last.
+    """
+    for put, answer in zip(batch.puts, answers, strict=True):
+        task = batch.tasks[put.task]
+        if answer.status is Status.OK and answer.ref is not None:
+            task.stored[put.index] = replace(answer.ref, size=put.ref.size)
+        elif is_last_attempt or answer.status is not Status.UNAVAILABLE:
+            task.end(answer.status, answer.reason, answer.message)
+
+
+def worth_keeping(declaration: Declaration, batch: BatchState) -> list[ObjectRef]:
+    """The emissions that a later task may read by their exact version."""
+    known = graph(declaration)
+    stored = [ref for task in batch.open_tasks for ref in task.stored.values()]
+    return [ref for ref in stored if ref.pool in known.needed or ref.pool in known.joined]

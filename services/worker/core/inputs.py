@@ -1,0 +1,58 @@
+"""What a task has to read, and what becomes of it when a read fails."""
+
+from __future__ import annotations
+
+from covey.errors import Reason, Status
+from covey.grouping import Scope, rendezvous
+from covey.messages import RunBatch, Task
+from covey.model import GroupId, KeyRead, Read
+from covey.services.worker.core.state import TaskState, WorkerState
+from covey.services.worker.core.stimuli import Found
+
+
+def home_of(state: WorkerState, scope: Scope, group: str) -> str:
+    """The node where a group lives by the newest view; empty while the view names no node."""
+    placed = state.view.placement.exceptions.get(GroupId(scope, group))
+    if placed is not None:
+        return placed
+    return rendezvous(scope, group, state.nodes) if state.nodes else ""
+
+
+def reads_of(state: WorkerState, run: RunBatch, task: Task) -> tuple[Read, ...]:
+    """Everything that a task reads: its trigger, where that was too large to come along, its members, its needs."""
+    reads = [*task.members, *(read for _, needed in task.needs for read in needed)]
+    if task.trigger is not None and task.trigger.payload is None:
+        ref = task.trigger.ref
+        node = home_of(state, run.scope, ref.group)
+        reads.insert(0, KeyRead(ref.pool, ref.key, ref.group, ref.version, node, required=True))
+    return tuple(reads)
+
+
+def trigger_read(task: Task, reads: tuple[Read, ...]) -> Read | None:
+    """The read among those of `reads_of` that brings the trigger; None where it came along."""
+    return reads[0] if task.trigger is not None and task.trigger.payload is None else None
+
+
+def judge(task: TaskState, read: Read, found: Found, now: float) -> None:
+    """End the task if it can't run on what the read found.
+
+    Only a read that says "nothing there" may pass for an absent object. A home that could not be asked never does: the
+    stage would compute a wrong result from it.
+    """
+    required = isinstance(read, KeyRead) and read.required
+    missing = found.status is Status.NOT_FOUND or (found.status is Status.OK and not found.objects)
+    if missing and required:
+        task.end(Status.UNAVAILABLE, Reason.INPUT_LOST, f"{_name(read)} is lost")
+    elif found.status is Status.DEADLINE_EXCEEDED and task.task.deadline > now:
+        task.end(Status.UNAVAILABLE, Reason.INPUT_LOST, f"{_name(read)} did not come")
+    elif found.status not in (Status.OK, Status.NOT_FOUND):
+        task.end(found.status, found.reason, found.message)
+    task.incomplete |= not found.complete
+
+
+def _name(read: Read) -> str:
+    match read:
+        case KeyRead():
+            return read.key
+        case _:
+            return f"an input from pool {read.pool!r}"

@@ -1,0 +1,393 @@
+"""The worker's one door: `WorkerCore.handle` takes what has happened and says what to do.
+
+A batch's inputs are read as soon as it arrives, while others compute; it then waits for a lane. The lane is free again
+when the stage has ended, so that storing what it emitted overlaps the next computation. The phases and their law stand
+in `state.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from covey.declaration import Declaration
+from covey.errors import Reason, Status
+from covey.messages import Beat, CancelTasks, LeaderJoined, RunBatch, SchedulerToWorker, View
+from covey.model import KeyRead, ObjectRef
+from covey.services.worker.core.admission import why_not
+from covey.services.worker.core.commands import (
+    Command,
+    Compute,
+    Exit,
+    Fetch,
+    Forget,
+    Report,
+    Resident,
+    Retain,
+    Send,
+    Store,
+    UseView,
+)
+from covey.services.worker.core.emissions import puts_of, take_answers, worth_keeping
+from covey.services.worker.core.inputs import judge, reads_of
+from covey.services.worker.core.lanes import free_lane, most_urgent_first, next_run
+from covey.services.worker.core.reports import beat_of, introduction, refusal, report_of
+from covey.services.worker.core.residency import Residency
+from covey.services.worker.core.state import (
+    BatchState,
+    Identity,
+    IllegalMove,
+    Lane,
+    Limits,
+    Phase,
+    TaskState,
+    WorkerState,
+)
+from covey.services.worker.core.stimuli import (
+    BatchComputed,
+    BatchFailed,
+    BatchKey,
+    Disconnected,
+    EmissionsStored,
+    EngineLost,
+    InputsFetched,
+    Received,
+    Stimulus,
+    key_of,
+)
+
+
+class WorkerCore:
+    """One device: its batches on their way, its lanes, and the leader that it follows."""
+
+    def __init__(self, identity: Identity, limits: Limits) -> None:
+        self._identity = identity
+        self._limits = limits
+        self._declarations = {declaration.pipeline: declaration for declaration in identity.pipelines}
+        self.state = WorkerState([Lane(only) for only in identity.lanes], Residency(limits.resident_bytes_max))
+        self._commands: list[Command] = []
+
+    @property
+    def wake_at(self) -> float | None:
+        """The next heartbeat or the next attempt to store, whichever comes first."""
+        instants = [batch.retry_at for batch in self.state.batches.values() if batch.retry_at is not None]
+        if self.state.next_beat is not None:
+            instants.append(self.state.next_beat)
+        return min(instants, default=None)
+
+    def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
+        """Take all that has happened since, decide once."""
+        for stimulus in stimuli:
+            self._take(stimulus, now)
+        for batch in self.state.in_phase(Phase.STORING):
+            if batch.retry_at is not None and batch.retry_at <= now:
+                self._store(batch, now)
+        self._start_fetches(now)
+        self._start_lanes(now)
+        self._beat(now)
+        commands, self._commands = self._commands, []
+        return commands
+
+    def check_invariants(self) -> None:
+        self.state.check_invariants(self._limits)
+
+    def _take(self, stimulus: Stimulus, now: float) -> None:
+        match stimulus:
+            case Received():
+                self._hear(stimulus.link, stimulus.message, now)
+            case Disconnected():
+                self._part(stimulus.link, now)
+            case InputsFetched():
+                self._take_inputs(stimulus, now)
+            case BatchComputed():
+                self._take_computed(stimulus, now)
+            case BatchFailed():
+                self._take_failed(stimulus, now)
+            case EngineLost():
+                self._give_up(stimulus, now)
+            case EmissionsStored():
+                self._take_stored(stimulus, now)
+            case _:
+                assert_never(stimulus)
+
+    # --- the leader --------------------------------------------------------------------------------------------------
+
+    def _hear(self, link: int, message: SchedulerToWorker, now: float) -> None:
+        match message:
+            case LeaderJoined():
+                self._follow(link, message, now)
+            case Beat():
+                pass
+            case View() | RunBatch() | CancelTasks() if link != self.state.leader or message.epoch != self.state.epoch:
+                self.state.counters.stale_refused += 1
+            case View():
+                self._use(message, now)
+            case RunBatch():
+                self._accept(link, message, now)
+            case CancelTasks():
+                self._cancel(message.tasks, now)
+            case _:
+                assert_never(message)
+
+    def _follow(self, link: int, joined: LeaderJoined, now: float) -> None:
+        """Follow this leader unless a newer one is known; the answer tells an old one so."""
+        state = self.state
+        if joined.epoch < state.epoch:
+            state.counters.stale_refused += 1
+        else:
+            state.epoch, state.leader, state.next_beat = joined.epoch, link, now + self._limits.beat_s
+            for batch in list(state.batches.values()):
+                if (batch.key.epoch, batch.link) != (joined.epoch, link):
+                    self._abandon(batch, now)
+        self._commands.append(Send(link, introduction(self._identity, state.epoch)))
+
+    def _part(self, link: int, now: float) -> None:
+        if link == self.state.leader:
+            self.state.leader = self.state.next_beat = None
+        for batch in list(self.state.batches.values()):
+            if batch.link == link:
+                self._abandon(batch, now)
+
+    def _use(self, view: View, now: float) -> None:
+        known = self.state.view
+        if (view.epoch, view.number) <= (known.epoch, known.number):
+            return
+        self.state.view = view
+        self.state.nodes = tuple(node.id for node in view.placement.nodes)
+        self._commands.append(UseView(view))
+        for batch in self.state.in_phase(Phase.STORING):
+            if batch.retry_at is not None:
+                batch.retry_at = now
+
+    def _accept(self, link: int, run: RunBatch, now: float) -> None:
+        state = self.state
+        if key_of(run) in state.batches:
+            state.counters.stale_refused += 1
+            return
+        refused = why_not(state, self._limits, self._declarations.get(run.scope.pipeline), run)
+        if refused is not None:
+            state.counters.batches_refused += 1
+            self._commands.append(Report(link, refusal(run, *refused)))
+            return
+        tasks = {task.number: TaskState(task, reads_of(state, run, task), task.incomplete) for task in run.tasks}
+        batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
+        state.arrivals += 1
+        state.batches[batch.key] = batch
+
+    def _cancel(self, numbers: tuple[int, ...], now: float) -> None:
+        """Skip these tasks if they have not started."""
+        cancelled = dict.fromkeys(numbers)
+        for batch in list(self.state.batches.values()):
+            runs = batch.runs[1:] if batch.phase is Phase.RUNNING else batch.runs
+            for number in [number for run in runs for number in run if number in cancelled]:
+                batch.tasks[number].end(Status.CANCELLED, Reason.CANCELLED, "nobody waits for the event any more")
+            if not self._report_if_over(batch, now) and batch.phase is Phase.READY and next_run(batch) is None:
+                self._store(batch, now)  # the other half has emitted already
+
+    # --- the phases --------------------------------------------------------------------------------------------------
+
+    def _start_fetches(self, now: float) -> None:
+        fetching = len(self.state.in_phase(Phase.FETCHING))
+        for batch in most_urgent_first(self.state.in_phase(Phase.QUEUED)):
+            if self._report_if_over(batch, now, late=True):
+                continue
+            reads = dict.fromkeys([read for task in batch.open_tasks for read in task.reads])
+            if not reads:
+                batch.move(Phase.READY, now)
+            elif fetching < self._limits.fetching_max:
+                scope, residency = batch.run.scope, self.state.residency
+                resident = [read for read in reads if isinstance(read, KeyRead) and residency.holds(scope, read)]
+                here = dict.fromkeys(resident)
+                batch.reads = tuple(read for read in reads if read not in here)
+                exact = [read for read in batch.reads if isinstance(read, KeyRead) and read.version]
+                self.state.counters.resident_hits += len(resident)
+                self.state.counters.resident_misses += len(exact)
+                batch.move(Phase.FETCHING, now)
+                batch.waiting = True
+                fetching += 1
+                self._commands.append(Fetch(batch.run, batch.reads, tuple(resident), batch.deadline_max))
+
+    def _take_inputs(self, fetched: InputsFetched, now: float) -> None:
+        batch = self._returned(fetched.batch, Phase.FETCHING, now)
+        if batch is None:
+            return
+        found = dict(zip(batch.reads, fetched.found, strict=True))
+        uncounted = dict(found)
+        for task in batch.open_tasks:
+            for read in task.reads:
+                if read in found:
+                    judge(task, read, found[read], now)
+                counted = uncounted.pop(read, None)
+                if counted is not None:
+                    task.remote_gets += counted.remote_gets
+                    task.bytes_moved += counted.bytes_moved
+        exact = [read for read in batch.reads if isinstance(read, KeyRead) and read.version]
+        self._retain(batch, [ref for read in exact for ref in found[read].objects])
+        if not self._report_if_over(batch, now):
+            batch.move(Phase.READY, now)
+
+    def _start_lanes(self, now: float) -> None:
+        for batch in most_urgent_first(self.state.in_phase(Phase.READY)):
+            number = free_lane(self.state.lanes, batch.run.priority)
+            if number is None or self._report_if_over(batch, now, late=True):
+                continue
+            tasks = next_run(batch)
+            if tasks is None:
+                self._store(batch, now)
+                continue
+            batch.move(Phase.RUNNING, now)
+            batch.waiting = True
+            self.state.lanes[number].batch = batch.key
+            self._commands.append(Compute(batch.run, number, tasks))
+
+    def _take_computed(self, computed: BatchComputed, now: float) -> None:
+        batch = self._returned(computed.batch, Phase.RUNNING, now)
+        if batch is None:
+            return
+        batch.runs.pop(0)
+        batch.computed_s += computed.seconds
+        for result in computed.tasks:
+            task = batch.tasks[result.number]
+            task.emitted = result.emitted
+            task.remote_gets += result.remote_gets
+            task.bytes_moved += result.bytes_moved
+            if result.failed is not None:
+                task.end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, result.failed)
+        self._go_on(batch, now)
+
+    def _take_failed(self, failed: BatchFailed, now: float) -> None:
+        """Retry the halves, so that in the end only the task fails that made the stage raise."""
+        batch = self._returned(failed.batch, Phase.RUNNING, now)
+        if batch is None:
+            return
+        tasks = next_run(batch) or ()
+        batch.runs.pop(0)
+        batch.computed_s += failed.seconds
+        if len(tasks) == 1:
+            message = f"stage {batch.run.stage!r} failed"
+            batch.tasks[tasks[0]].end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, message)
+        else:
+            self.state.counters.batches_halved += 1
+            half = len(tasks) // 2
+            batch.runs[:0] = [tasks[:half], tasks[half:]]
+        self._go_on(batch, now)
+
+    def _go_on(self, batch: BatchState, now: float) -> None:
+        """After a run: the next half, or storing."""
+        if self._report_if_over(batch, now):
+            return
+        if next_run(batch) is not None:
+            batch.move(Phase.READY, now)
+        else:
+            self._store(batch, now)
+
+    def _store(self, batch: BatchState, now: float) -> None:
+        """Put what no home has acknowledged yet, by the newest view."""
+        if batch.phase is not Phase.STORING:
+            batch.move(Phase.STORING, now)
+        batch.retry_at = None
+        self._end_late(batch.open_tasks, now)
+        batch.puts = puts_of(self.state, batch)
+        if not batch.puts:
+            self._retain(batch, worth_keeping(self._declaration(batch), batch))
+            self._report(batch, now)
+            return
+        batch.attempts += 1
+        batch.view = self.state.view.number
+        batch.waiting = True
+        self._commands.append(Store(batch.run, batch.puts, batch.deadline_max))
+
+    def _take_stored(self, stored: EmissionsStored, now: float) -> None:
+        batch = self._returned(stored.batch, Phase.STORING, now)
+        if batch is None:
+            return
+        take_answers(batch, stored.answers, batch.attempts >= self._limits.store_attempts_max)
+        if puts_of(self.state, batch):
+            self.state.counters.store_retries += 1
+            pause_s = self._limits.store_retry_s * 2 ** (batch.attempts - 1)
+            batch.retry_at = now if batch.view != self.state.view.number else now + pause_s
+        else:
+            self._store(batch, now)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _returned(self, key: BatchKey, phase: Phase, now: float) -> BatchState | None:
+        """The batch whose command has returned; None if it is an orphan, which then leaves."""
+        batch = self.state.batches.get(key)
+        if batch is None or batch.phase is not phase or not batch.waiting:
+            raise IllegalMove(f"a result for batch {key} that is not {phase.value}")
+        batch.waiting = False
+        for lane in self.state.lanes:
+            if lane.batch == key:
+                lane.batch = None
+        if batch.orphan:
+            self._abandon(batch, now)
+            return None
+        return batch
+
+    def _abandon(self, batch: BatchState, now: float) -> None:
+        """Nobody waits for this batch any more: it goes no further."""
+        batch.orphan = True
+        if not batch.waiting:
+            batch.move(Phase.DROPPED, now)
+            del self.state.batches[batch.key]
+            self._commands.append(Forget(batch.key))
+
+    def _give_up(self, lost: EngineLost, now: float) -> None:
+        """The device is lost, and all that it had with it."""
+        self._returned(lost.batch, Phase.RUNNING, now)
+        self.state.lost = True
+        for batch in list(self.state.batches.values()):
+            if batch.orphan:
+                continue
+            for task in batch.open_tasks:
+                task.end(Status.UNAVAILABLE, Reason.WORKER_LOST, "the worker lost its device")
+            self._commands.append(Report(batch.link, report_of(self._declaration(batch), batch)))
+            self._abandon(batch, now)
+        self._commands.append(Exit(lost.summary))
+
+    def _report_if_over(self, batch: BatchState, now: float, late: bool = False) -> bool:
+        """Report a batch that has nothing left to do; with `late`, tasks past their deadline end first."""
+        if late:
+            waiting = [batch.tasks[number] for run in batch.runs for number in run]
+            self._end_late(waiting, now)
+        if batch.waiting or batch.open_tasks:
+            return False
+        self._report(batch, now)
+        return True
+
+    def _end_late(self, tasks: Sequence[TaskState], now: float) -> None:
+        for task in tasks:
+            if task.open and task.task.deadline <= now:
+                self.state.counters.late_skipped += 1
+                task.end(Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline passed before the task could start")
+
+    def _report(self, batch: BatchState, now: float) -> None:
+        batch.move(Phase.REPORTED, now)
+        del self.state.batches[batch.key]
+        self.state.counters.tasks_finished += len(batch.tasks)
+        self._commands.append(Report(batch.link, report_of(self._declaration(batch), batch)))
+
+    def _retain(self, batch: BatchState, refs: list[ObjectRef]) -> None:
+        """Hold these in memory if they fit, and let go of what has to make room."""
+        keep: dict[Resident, ObjectRef] = {}
+        evict: dict[Resident, None] = {}
+        for ref in refs:
+            evicted = self.state.residency.keep(batch.run.scope, ref)
+            if evicted is not None:
+                keep[Resident(batch.run.scope, ref.group, ref.key, ref.version)] = ref
+                evict.update(dict.fromkeys(evicted))
+        kept = tuple(ref for name, ref in keep.items() if name not in evict)
+        gone = tuple(name for name in evict if name not in keep)
+        if kept or gone:
+            self._commands.append(Retain(batch.key, batch.run.scope, kept, gone))
+
+    def _declaration(self, batch: BatchState) -> Declaration:
+        return self._declarations[batch.run.scope.pipeline]
+
+    def _beat(self, now: float) -> None:
+        state = self.state
+        if state.leader is None or state.next_beat is None or state.next_beat > now:
+            return
+        self._commands.append(Send(state.leader, beat_of(state, now)))
+        state.next_beat = now + self._limits.beat_s

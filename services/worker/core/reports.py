@@ -1,0 +1,67 @@
+"""What the leader is told: who this worker is, how it gets on, and how batches ended."""
+
+from __future__ import annotations
+
+from covey.declaration import Declaration, graph
+from covey.errors import Reason, Status
+from covey.messages import BatchReport, Beat, Emission, RunBatch, TaskReport, WorkerJoined
+from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue
+from covey.services.worker.core.state import BatchState, Identity, Phase, TaskState, WorkerState
+
+
+def introduction(identity: Identity, epoch: int) -> WorkerJoined:
+    """The answer to a leader; `epoch` is the newest that this worker has seen."""
+    stages = tuple(f"{known.pipeline}/{stage.name}" for known in identity.pipelines for stage in known.stages)
+    return WorkerJoined(identity.worker, identity.node, identity.device, len(identity.lanes), stages, epoch)
+
+
+def beat_of(state: WorkerState, now: float) -> Beat:
+    """How much waits. The oldest batch counts while it runs, too: a stage that hangs shows in its age."""
+    waiting = [*state.in_phase(Phase.QUEUED), *state.in_phase(Phase.FETCHING), *state.in_phase(Phase.READY)]
+    oldest = min((batch.arrived for batch in state.batches.values()), default=now)
+    queued = sum(len(batch.open_tasks) for batch in waiting)
+    return Beat(queued, now - oldest, state.counters.tasks_finished, state.view.number)
+
+
+def report_of(declaration: Declaration, batch: BatchState) -> BatchReport:
+    """How every task ended; a task that nothing has ended went well."""
+    spent = batch.spent_s
+    return BatchReport(
+        batch.run.number,
+        batch.run.epoch,
+        tuple(_task_report(declaration, task) for task in batch.tasks.values()),
+        fetch_s=spent.get(Phase.QUEUED, 0.0) + spent.get(Phase.FETCHING, 0.0),
+        wait_s=spent.get(Phase.READY, 0.0),
+        compute_s=batch.computed_s,
+        store_s=spent.get(Phase.STORING, 0.0),
+    )
+
+
+def refusal(run: RunBatch, status: Status, reason: Reason, message: str) -> BatchReport:
+    """The same end for every task of a batch that was never taken."""
+    return BatchReport(
+        run.number, run.epoch, tuple(TaskReport(task.number, status, reason, message) for task in run.tasks)
+    )
+
+
+def _task_report(declaration: Declaration, task: TaskState) -> TaskReport:
+    emissions = tuple(
+        Emission(index, ObjectValue(task.stored[index], b"" if _travels(declaration, task.stored[index]) else None))
+        for index in (range(len(task.emitted)) if task.open else ())
+    )
+    return TaskReport(
+        task.task.number,
+        task.status or Status.OK,
+        task.reason,
+        task.message,
+        emissions,
+        task.incomplete,
+        task.remote_gets,
+        task.bytes_moved,
+    )
+
+
+def _travels(declaration: Declaration, ref: ObjectRef) -> bool:
+    """Whether a payload goes along with the report: it triggers a stage or belongs to the outcome, and is small."""
+    known = graph(declaration)
+    return ref.size <= INLINE_BYTES_MAX and (ref.pool in known.triggered or ref.pool in known.results)
