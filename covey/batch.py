@@ -22,6 +22,7 @@ import numpy.typing as npt
 from covey.codec import decode, encode
 from covey.declaration import Declaration, NeedKind, PoolDeclaration, StageDeclaration
 from covey.errors import Bug, InvalidArgument, NotFound
+from covey.grouping import check_key
 from covey.messages import Task as TaskMessage
 from covey.model import ObjectValue
 from covey.stacking import Row, stacked
@@ -204,6 +205,7 @@ class Task:
             raise InvalidArgument(f"{declaration.template!r} has no field {unknown[0]!r}")
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
         key = declaration.compiled.render({**self.fields, **plain})
+        check_key(key)
         return key, declaration.group_of(key, declaration.fields_of(key))[0]
 
 

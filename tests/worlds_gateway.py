@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from covey.declaration import Codec, Declaration, Join, Need, NeedKind, PoolDeclaration, StageDeclaration
 from covey.errors import CoveyError, Reason, Status
-from covey.messages import CancelEvent, OutcomeReady, SubmitEvent, View
+from covey.messages import Beat, CancelEvent, OutcomeReady, SubmitEvent, View
 from covey.model import Node, Outcome, Placement, Scope
 from covey.services.gateway.core.commands import Command, Deliver, StorePayload
 from covey.services.gateway.core.machine import GatewayCore
-from covey.services.gateway.core.state import Limits, check_invariants
+from covey.services.gateway.core.state import Leadership, Limits, check_invariants
 from covey.services.gateway.core.stimuli import (
     EventName,
     EventReceived,
@@ -81,14 +81,15 @@ class World:
         options = {"key": "/observations/s1/1", "scope": SCOPE, **options}
         return self.tell(EventReceived(call, id=id, payload=payload, **options))
 
-    def wait(self, seconds: float) -> list[Command]:
-        """Let time pass, waking the core when it asks to be woken."""
+    def wait(self, seconds: float, silent: bool = False) -> list[Command]:
+        """Let time pass, waking the core when it asks to be woken; a leader beats meanwhile, unless it is silent."""
         end, commands = self.now + seconds, []
         while (wake_at := self.core.wake_at) is not None and wake_at <= end:
             self.now = max(self.now, wake_at)
-            before = self.core.wake_at
-            commands += self.tell()
-            assert self.core.wake_at != before, "the core asks to be woken again at once"
+            beats = self.core.state.leadership is not Leadership.LOST and not silent
+            commands += self.tell(*[Beat()] * beats)
+            after = self.core.wake_at
+            assert after is None or after > self.now, "the core asks to be woken again at once"
         self.now = end
         return commands
 

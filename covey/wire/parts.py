@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import assert_never
 
-from google.protobuf.message import DecodeError
-
 from covey.errors import InvalidArgument, Reason, Status
 from covey.messages import EndWatch, FromDatastore, Get, GetDone, Put, PutDone, ToDatastore, Watch, Watched
 from covey.model import OBJECT_BYTES_MAX, Answer
 from covey.v1 import datastore_pb2 as pb
 from covey.wire.convert import datastore as convert
 from covey.wire.convert.view import unknown_message
+from covey.wire.envelopes import parsed
 
 PART_BYTES = 256 * 1024
 """Payloads up to here stay inside their message; larger ones are cut into parts of this size."""
@@ -63,12 +62,8 @@ class ToDatastoreDecoder:
         self._parts = Parts()
 
     def __call__(self, data: bytes, now: float) -> list[ToDatastore]:
-        try:
-            envelope = pb.ExchangeRequest.FromString(data)
-        except DecodeError:
-            raise InvalidArgument("these bytes are no ExchangeRequest") from None
         messages: list[ToDatastore] = []
-        for wire in envelope.messages:
+        for wire in parsed(pb.ExchangeRequest, data).messages:
             match wire.WhichOneof("message"):
                 case "put":
                     payload = self._parts.take(wire.put.part) if wire.put.part else None
@@ -136,12 +131,8 @@ class FromDatastoreDecoder:
         self._parts = Parts()
 
     def __call__(self, data: bytes, now: float) -> list[FromDatastore]:
-        try:
-            envelope = pb.ExchangeResponse.FromString(data)
-        except DecodeError:
-            raise InvalidArgument("these bytes are no ExchangeResponse") from None
         messages: list[FromDatastore] = []
-        for wire in envelope.messages:
+        for wire in parsed(pb.ExchangeResponse, data).messages:
             match wire.WhichOneof("message"):
                 case "put_done":
                     messages.append(convert.put_done_from_wire(wire.put_done))

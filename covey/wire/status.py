@@ -87,7 +87,9 @@ class Abortable(Protocol):
 
 def rpc_status_of(error: CoveyError) -> status_pb2.Status:
     """The status that a caller sees, with its details."""
-    status = status_pb2.Status(code=CODES[error.status].value[0], message=_shortened(f"{error.reason}: {error.message}"))
+    status = status_pb2.Status(
+        code=CODES[error.status].value[0], message=_shortened(f"{error.reason}: {error.message}")
+    )
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
     if isinstance(error, ResourceExhausted):
         delay = Duration()

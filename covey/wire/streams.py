@@ -5,65 +5,53 @@ cost is per message and hardly per item; `covey.wire.linger` says when to wait f
 bytes itself, so that a malformed message is the peer's INVALID_ARGUMENT, and stops reading while nobody takes what has
 come, so that HTTP/2 flow control slows the writer at the other end.
 
-A stream is ended by half-closing it; `call.cancel()` is left for streams that are broken, since each leaks in the
-client.
+A stream is ended by half-closing it. `call.cancel()` is left for streams that are broken: each leaks in the client.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
 from covey.clock import Clock
 from covey.errors import CoveyError, Reason
-from covey.link import QUEUE_MAX, LinkClosed
+from covey.link import QUEUE_MAX, LinkClosed, Serve
+from covey.wire.envelopes import Decode, Encode
 from covey.wire.linger import Linger
 from covey.wire.status import error_of_rpc
 
 MESSAGE_BYTES_MAX = 1024 * 1024
 """What is joined into one gRPC message; a single larger envelope goes alone."""
 
-UNREAD_MAX = 10_000
-"""Items that may wait for `receive` before the stream is read no further."""
+UNREAD_BYTES_MAX = 4 * 1024 * 1024
+"""What may wait for `receive` before the stream is read no further."""
+
+FAREWELL_S = 1.0
+"""How long a closed link may take to write what is queued and to hear the other end finish."""
 
 Out = TypeVar("Out")
 In = TypeVar("In")
-T = TypeVar("T")
-T_contra = TypeVar("T_contra", contravariant=True)
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Encode(Protocol[T_contra]):
-    """A message as serialised envelopes, made one by one; joined bytes of envelopes are an envelope again."""
-
-    def __call__(self, message: T_contra, now: float) -> Iterable[bytes]: ...
-
-
-class Decode(Protocol[T_co]):
-    """The messages of one envelope; raises InvalidArgument."""
-
-    def __call__(self, data: bytes, now: float) -> Sequence[T_co]: ...
 
 
 class Stream(Protocol):
-    """One end of a gRPC stream of raw bytes."""
+    """One end of a gRPC stream of raw bytes. Raises CoveyError when it is broken."""
 
     async def read(self) -> bytes | None:
-        """The next message, None at the end. Raises AioRpcError."""
+        """The next message; None at the end."""
 
-    async def write(self, data: bytes) -> None:
-        """Raises AioRpcError."""
+    async def write(self, data: bytes) -> None: ...
 
     async def finish(self) -> None:
         """Nothing more will be written."""
 
 
 class GrpcLink(Generic[Out, In]):
-    """A `covey.link.Link` over a gRPC stream. Whoever made it runs `write_all` and `read_all` in a TaskGroup."""
+    """A `covey.link.Link` over a stream. `write_all` and `read_all` run as tasks of whoever made it."""
 
     def __init__(
         self,
@@ -75,28 +63,28 @@ class GrpcLink(Generic[Out, In]):
         queue_max: int = QUEUE_MAX,
     ) -> None:
         self.peer = peer
+        self.failure: CoveyError | None = None
+        """Why the link broke; None as long as it lasts, and when it was ended in good order."""
         self._stream = stream
         self._encode = encode
         self._decode = decode
         self._clock = clock
-        self._queue_max = queue_max
-        self._queue: deque[Out] = deque()
-        self._queued = asyncio.Event()
-        self._unread: list[In] = []
-        self._changed = asyncio.Event()
-        self._taken = asyncio.Event()
         self._linger = Linger()
-        self._closing = False
-        self.failure: CoveyError | None = None
-        """Why the link broke; None as long as it lasts, and when it was ended in good order."""
-
-    # --- what shells see ---
+        self._queue: deque[Out] = deque()
+        self._queue_max = queue_max
+        self._queued = asyncio.Event()
+        self._writing_over = False
+        self._unread: list[In] = []
+        self._unread_bytes = 0
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._reading_over = False
 
     def send(self, message: Out) -> None:
-        if self._closing:
+        if self._writing_over:
             return
         if len(self._queue) >= self._queue_max:
-            self.fail(LinkClosed(f"{self.peer} did not read {self._queue_max} messages", Reason.SLOW_READER))
+            self.fail(LinkClosed(f"{self.peer} left {self._queue_max} messages unread", Reason.SLOW_READER))
             return
         self._queue.append(message)
         self._linger.arrived(self._clock.now())
@@ -104,31 +92,40 @@ class GrpcLink(Generic[Out, In]):
 
     async def receive(self) -> Sequence[In]:
         while not self._unread:
-            if self._closing:
-                raise LinkClosed(self._why(), None if self.failure is None else self.failure.reason)
-            self._changed.clear()
-            await self._changed.wait()
-        unread, self._unread = self._unread, []
+            if self._reading_over:
+                raise self._closed()
+            self._arrived.clear()
+            await self._arrived.wait()
+        unread, self._unread, self._unread_bytes = self._unread, [], 0
         self._taken.set()
         return unread
 
     def close(self) -> None:
-        self._closing = True
-        self._queued.set()
-        self._changed.set()
-        self._taken.set()
-
-    def _why(self) -> str:
-        return f"the link to {self.peer} is closed" + (f": {self.failure.message}" if self.failure else "")
-
-    # --- what runs it ---
+        self._end_writing()
+        self._end_reading()
 
     def fail(self, failure: CoveyError) -> None:
-        """The stream is broken: nothing more goes out, and what came in can still be received."""
-        if self.failure is None and not self._closing:
+        """The link is broken: nothing more goes out, and only what came before can be received."""
+        if self.failure is None and not (self._writing_over and self._reading_over):
             self.failure = failure
         self._queue.clear()
         self.close()
+
+    def _closed(self) -> LinkClosed:
+        if self.failure is None:
+            return LinkClosed(f"the link to {self.peer} is closed")
+        return LinkClosed(f"the link to {self.peer} broke: {self.failure.message}", self.failure.reason)
+
+    def _end_writing(self) -> None:
+        self._writing_over = True
+        self._queued.set()
+
+    def _end_reading(self) -> None:
+        self._reading_over = True
+        self._arrived.set()
+        self._taken.set()
+
+    # --- the two tasks ---
 
     async def write_all(self) -> None:
         """Write what is queued until the link is closed, then half-close the stream."""
@@ -136,56 +133,195 @@ class GrpcLink(Generic[Out, In]):
             while await self._something_to_write():
                 for data in self._joined():
                     await self._stream.write(data)
-            await self._stream.finish()
-        except grpc.aio.AioRpcError as error:
-            self.fail(error_of_rpc(error))
-        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
-            self.fail(LinkClosed(f"{self.peer} is gone: {error}"))
+            if self.failure is None:
+                await self._stream.finish()
+        except CoveyError as error:
+            self.failure = self.failure or error
+            self._queue.clear()
+            self._end_writing()  # the reader finds the end by itself, behind what had still arrived
 
     async def read_all(self) -> None:
-        """Read until the other end finishes or breaks."""
+        """Read until the other end finishes or breaks; after `close`, to no avail but to hear it finish."""
         try:
             while (data := await self._stream.read()) is not None:
+                if self._reading_over:
+                    continue
                 self._unread.extend(self._decode(data, self._clock.now()))
-                self._changed.set()
-                while len(self._unread) >= UNREAD_MAX and not self._closing:
+                self._unread_bytes += len(data)
+                self._arrived.set()
+                while self._unread_bytes >= UNREAD_BYTES_MAX and not self._reading_over:
                     self._taken.clear()
                     await self._taken.wait()
             self.close()
-        except grpc.aio.AioRpcError as error:
-            self.fail(error_of_rpc(error))
         except CoveyError as error:
             self.fail(error)
 
     async def _something_to_write(self) -> bool:
         """Wait until something should be written; False at the end."""
         while not self._queue:
-            if self._closing:
+            if self._writing_over:
                 return False
             self._queued.clear()
             await self._queued.wait()
         hold_s = self._linger.hold_s(len(self._queue), self._clock.now())
-        if hold_s and not self._closing:
+        if hold_s and not self._writing_over:
             await asyncio.sleep(hold_s)
         return True
 
-    def _joined(self) -> Iterable[bytes]:
-        """What is queued, as gRPC messages of bounded size. What arrives meanwhile joins the last of them."""
+    def _joined(self) -> Iterator[bytes]:
+        """What is queued, as gRPC messages of bounded size."""
         pending: list[bytes] = []
         size = 0
         while self._queue:
             for data in self._encode(self._queue.popleft(), self._clock.now()):
                 if pending and size + len(data) > MESSAGE_BYTES_MAX:
                     yield b"".join(pending)
-                    pending.clear()
-                    size = 0
+                    pending, size = [], 0
                 pending.append(data)
                 size += len(data)
         if pending:
-            yield b"".join(pending) if len(pending) > 1 else pending[0]
+            yield b"".join(pending)
 
 
-class EnvelopeEncoder(Generic[T]):
-    """One message per envelope: for streams without parts."""
+# --- the dialing end -------------------------------------------------------------------------------------------------
 
-    def __init__(self, envelope: Callable[[], object], to_wire: Callable[[T, object, float], None]) -> None: ...
+
+@asynccontextmanager
+async def dialed(
+    channel: grpc.aio.Channel, method: str, peer: str, encode: Encode[Out], decode: Decode[In], clock: Clock
+) -> AsyncIterator[GrpcLink[Out, In]]:
+    """A link that we opened. What the body raises leaves as it is, not in a group."""
+    call = channel.stream_stream(method)()
+    link = GrpcLink(peer, _DialedStream(call), encode, decode, clock)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(link.write_all()), group.create_task(link.read_all())]
+            try:
+                yield link
+            finally:
+                await _say_farewell(link, tasks, until=tasks)
+    except BaseExceptionGroup as failed:
+        error = failed.exceptions[0]
+        raise error from error.__cause__
+
+
+class _DialedStream:
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def read(self) -> bytes | None:
+        try:
+            data = await self._call.read()
+        except grpc.aio.AioRpcError as failure:
+            raise error_of_rpc(failure) from None
+        except asyncio.CancelledError:
+            raise self._cancelled() from None
+        if data is not grpc.aio.EOF:
+            return bytes(data)
+        if await self._call.code() is not grpc.StatusCode.OK:
+            raise await self._failure()
+        return None
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._call.write(data)
+        except asyncio.CancelledError:
+            raise self._cancelled() from None
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            raise await self._failure() from None
+
+    async def finish(self) -> None:
+        if not self._call.done():
+            await self._call.done_writing()
+
+    def _cancelled(self) -> BaseException:
+        """gRPC raises CancelledError for a call that was cancelled, also where our task was not."""
+        task = asyncio.current_task()
+        cancelling = task is not None and task.cancelling()
+        return asyncio.CancelledError() if cancelling else LinkClosed("the call was cancelled")
+
+    async def _failure(self) -> CoveyError:
+        """What the finished call ended with."""
+        code, details = await self._call.code(), await self._call.details()
+        if code is grpc.StatusCode.OK:
+            return LinkClosed("the other end finished")
+        trailing = await self._call.trailing_metadata()
+        return error_of_rpc(grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details))
+
+
+# --- the accepting end -----------------------------------------------------------------------------------------------
+
+
+class AcceptedLinks(Generic[Out, In]):
+    """Serves every stream of one method as a link, until its caller is gone or `hang_up` is called."""
+
+    def __init__(self, serve: Serve[Out, In], clock: Clock) -> None:
+        self._serve = serve
+        self._clock = clock
+        self._live: dict[int, GrpcLink[Out, In]] = {}
+
+    def hang_up(self) -> None:
+        """Close every link, so that those who serve them return."""
+        for link in self._live.values():
+            link.close()
+
+    async def accept(self, context: Any, encode: Encode[Out], decode: Decode[In]) -> None:
+        """Serve one stream. Raises what broke the link or what `serve` raised; a link that was closed is neither."""
+        link = GrpcLink(context.peer(), _AcceptedStream(context), encode, decode, self._clock)
+        self._live[id(link)] = link
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(link.write_all()), group.create_task(link.read_all())]
+                served = group.create_task(self._serve_to_the_end(link))
+                try:
+                    await asyncio.wait({served})
+                except asyncio.CancelledError:
+                    # The caller is gone or the server stops. Whoever serves learns it from the link, and in time.
+                    link.fail(LinkClosed(f"{link.peer} is gone"))
+                    await asyncio.wait({served}, timeout=FAREWELL_S)
+                    raise
+                finally:
+                    # The other end finishes when it hears our status, which goes when this returns.
+                    await _say_farewell(link, tasks, until=tasks[:1])
+        except BaseExceptionGroup as failed:
+            error = failed.exceptions[0]
+            raise error from error.__cause__
+        finally:
+            del self._live[id(link)]
+        if link.failure is not None:
+            raise link.failure
+
+    async def _serve_to_the_end(self, link: GrpcLink[Out, In]) -> None:
+        try:
+            await self._serve(link)
+        except LinkClosed:
+            return
+
+
+class _AcceptedStream:
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    async def read(self) -> bytes | None:
+        data = await self._context.read()
+        return None if data is grpc.aio.EOF else bytes(data)
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self._context.write(data)
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
+            raise LinkClosed(f"the caller is gone: {error}") from None
+
+    async def finish(self) -> None:
+        """The stream ends when its handler returns."""
+
+
+async def _say_farewell(
+    link: GrpcLink[Any, Any], tasks: list[asyncio.Task[None]], until: list[asyncio.Task[None]]
+) -> None:
+    """Close, give the writer time to write what is queued (and the reader, to hear the other end), stop both."""
+    link.close()
+    if link.failure is None:
+        await asyncio.wait(until, timeout=FAREWELL_S)
+    for task in tasks:
+        task.cancel()

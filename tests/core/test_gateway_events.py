@@ -363,9 +363,7 @@ def test_tries_are_bounded() -> None:
     assert world.cancelled() == ["e1"]
 
 
-@pytest.mark.parametrize(
-    ("key", "status"), [("/observations/s1/1", Status.OK), ("/ledger/s1/1", Status.UNAVAILABLE)]
-)
+@pytest.mark.parametrize(("key", "status"), [("/observations/s1/1", Status.OK), ("/ledger/s1/1", Status.UNAVAILABLE)])
 def test_an_inline_event_can_do_without_its_object_unless_it_is_durable(key: str, status: Status) -> None:
     """The cascade has a small payload inline; only a durable pool's promise needs the put."""
     world = World.following(limits=Limits(attempts_max=1))
@@ -437,7 +435,7 @@ def test_a_silent_leader_is_hung_up_on() -> None:
     """Nothing heard for two seconds is as good as gone: beats would have come."""
     world = World.following()
 
-    commands = world.wait(2.1)
+    commands = world.wait(2.1, silent=True)
 
     assert HangUp() in commands
 
