@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 ReadObject = Callable[[str, str, str], Awaitable[ObjectValue | None]]
 """Reads the current version of (pool, key, group), wherever the group lives; None when there is none."""
 
+Place = Callable[[npt.NDArray[Any]], Any]
+"""Copies an array to a device; gives the tensor there."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
@@ -218,9 +221,9 @@ class Batch:
         stage: str,
         inputs: Sequence[TaskInputs],
         read: ReadObject | None = None,
-        device: str | None = None,
+        device: str | Place | None = None,
     ) -> None:
-        """`device` is where `stack` puts tensors, as torch names it; without one it gives numpy arrays."""
+        """`device` is where `stack` puts tensors, as torch names it, or how; without one it gives numpy arrays."""
         self.stage = declaration.stage(stage)
         self._declaration = declaration
         self._device = device if self.stage.has_model else None
@@ -290,6 +293,8 @@ class Batch:
     def _placed(self, array: npt.NDArray[Any]) -> Any:
         if self._device is None:
             return array
+        if not isinstance(self._device, str):
+            return self._device(array)
         import torch
 
         return torch.from_numpy(array).to(self._device, non_blocking=True)

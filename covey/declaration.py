@@ -134,6 +134,9 @@ class Declaration:
     stages: tuple[StageDeclaration, ...]
     version: str = field(default="")
 
+    def __hash__(self) -> int:
+        return hash((self.pipeline, self.version))  # graphs are looked up by declaration all the time
+
     def versioned(self) -> Declaration:
         """The same declaration with its version set."""
         bare = replace(self, version="")

@@ -36,6 +36,10 @@ class Link(Protocol[Out, In]):
     def peer(self) -> str:
         """Who is at the other end, for people."""
 
+    @property
+    def queued(self) -> int:
+        """How many messages wait to be written: grows when the other end reads slowly."""
+
     def send(self, message: Out) -> None:
         """Queue a message; never blocks.
 
@@ -79,6 +83,9 @@ class _Pipe(Generic[T]):
         self.closed = True
         self._arrived.set()
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     async def take(self) -> list[T]:
         while not self._items:
             if self.closed:
@@ -97,6 +104,10 @@ class _MemoryEnd(Generic[A, B]):
         self.peer = peer
         self._outward = outward
         self._inward = inward
+
+    @property
+    def queued(self) -> int:
+        return len(self._outward)
 
     def send(self, message: A) -> None:
         self._outward.put(message)

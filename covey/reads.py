@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from covey.errors import Status
+from covey.errors import Reason, Status
 from covey.model import Answer, KeyRead, LastRead, ObjectValue, Read, ScanRead
 
 
@@ -18,12 +18,13 @@ class Fetched:
     """What a fetch brought: an answer a read, in their order.
 
     `remote_gets` counts the reads that another node was asked for (one a node), `bytes_moved` the payload bytes that
-    came from other nodes.
+    came from other nodes; `moved` has both for each read.
     """
 
     answers: tuple[Answer, ...]
     remote_gets: int = 0
     bytes_moved: int = 0
+    moved: tuple[tuple[int, int], ...] = ()
 
 
 def nodes_of(read: Read) -> tuple[str, ...]:
@@ -49,26 +50,28 @@ def split_by_node(reads: Sequence[Read]) -> dict[str, list[int]]:
 def gather(reads: Sequence[Read], answered: Mapping[str, Sequence[Answer]], local_node: str) -> Fetched:
     """One answer a read, out of what each node answered to its part of `split_by_node(reads)`."""
     parts: list[list[Answer]] = [[] for _ in reads]
-    remote_gets = bytes_moved = 0
+    gets, moved_bytes = [0] * len(reads), [0] * len(reads)
     for node, positions in split_by_node(reads).items():
         for position, answer in zip(positions, answered[node], strict=True):
             parts[position].append(answer)
             if node != local_node:
-                remote_gets += 1
-                bytes_moved += sum(value.ref.size for value in answer.objects)
+                gets[position] += 1
+                moved_bytes[position] += sum(value.ref.size for value in answer.objects)
     answers = tuple([merge(read, part) for read, part in zip(reads, parts, strict=True)])
-    return Fetched(answers, remote_gets, bytes_moved)
+    return Fetched(answers, sum(gets), sum(moved_bytes), tuple(zip(gets, moved_bytes, strict=True)))
 
 
 def merge(read: Read, answers: Sequence[Answer]) -> Answer:
     """One answer out of those of the read's nodes; the first that is not OK speaks for all."""
+    if not answers:
+        return Answer((), False, Status.UNAVAILABLE, Reason.NO_HOME, "no datastore has joined the mesh")
     for answer in answers:
         if answer.status is not Status.OK:
             return replace(answer, objects=(), complete=False)
     if len(answers) == 1:
         return answers[0]
     complete = all(answer.complete for answer in answers)
-    values = list(_newest([value for answer in answers for value in answer.objects]))
+    values = _newest([value for answer in answers for value in answer.objects])
     match read:
         case LastRead():
             values.sort(key=lambda value: (index_in(read.series, value.ref.key), value.ref.group))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from covey.declaration import Codec, Declaration, Join, Need, NeedKind, PoolDeclaration, StageDeclaration
+from covey.edge import EventName, NewEvent
 from covey.errors import CoveyError, Reason, Status
 from covey.messages import Beat, CancelEvent, OutcomeReady, SubmitEvent, View
 from covey.model import Node, Outcome, Placement, Scope
@@ -14,7 +15,6 @@ from covey.services.gateway.core.commands import Command, Deliver, StorePayload
 from covey.services.gateway.core.machine import GatewayCore
 from covey.services.gateway.core.state import Leadership, Limits, check_invariants
 from covey.services.gateway.core.stimuli import (
-    EventName,
     EventReceived,
     LeaderConnected,
     LeaderLost,
@@ -79,7 +79,7 @@ class World:
 
     def send(self, call: int, id: str = "e1", payload: bytes = b"x", **options: Any) -> list[Command]:
         options = {"key": "/observations/s1/1", "scope": SCOPE, **options}
-        return self.tell(EventReceived(call, id=id, payload=payload, **options))
+        return self.tell(EventReceived(call, NewEvent(id=id, payload=payload, **options)))
 
     def wait(self, seconds: float, silent: bool = False) -> list[Command]:
         """Let time pass, waking the core when it asks to be woken; a leader beats meanwhile, unless it is silent."""

@@ -69,7 +69,7 @@ class Method(Generic[A, B]):
 
         return dial
 
-    def handler(self, links: AcceptedLinks[B, A]) -> grpc.RpcMethodHandler:
+    def handler(self, links: AcceptedLinks[B, A]) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def accept(requests: object, context: Any) -> None:
             await links.accept(context, self.encode_back(), self.decode())
 

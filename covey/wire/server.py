@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1:0"
 GRACE_S = 5.0
+FLUSH_S = 0.5
+"""How long the last answers may take to leave, where a watcher of our health keeps the server from ending by itself."""
+
 ABORT_S = 2.0
 """How long handlers that were cut off may take to clean up."""
 
@@ -94,7 +97,7 @@ async def _stop(server: grpc.aio.Server, guard: Guard, services: Sequence[Servic
             await guard.idle()
     except TimeoutError:
         log.warning("calls were still in flight after %g s; they are cut off", grace_s)
-    await server.stop(0)
+    await server.stop(FLUSH_S)
     try:
         async with asyncio.timeout(ABORT_S):
             await guard.idle()

@@ -6,7 +6,7 @@ A call that fails carries `google.rpc.ErrorInfo` (the reason, domain "covey") an
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -87,9 +87,8 @@ class Abortable(Protocol):
 
 def rpc_status_of(error: CoveyError) -> status_pb2.Status:
     """The status that a caller sees, with its details."""
-    status = status_pb2.Status(
-        code=CODES[error.status].value[0], message=_shortened(f"{error.reason}: {error.message}")
-    )
+    text = f"{error.reason}: {error.message}" if error.reason else error.message
+    status = status_pb2.Status(code=CODES[error.status].value[0], message=_shortened(text))
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
     if isinstance(error, ResourceExhausted):
         delay = Duration()
@@ -135,7 +134,7 @@ def _details_of(failure: grpc.aio.AioRpcError) -> tuple[Reason, float]:
     """The reason, and after how many seconds to try again, as far as our peer said."""
     reason, retry_after_s = Reason.NONE, 0.0
     try:
-        status = rpc_status.from_call(failure)
+        status = rpc_status.from_call(cast(grpc.Call, failure))  # it asks for no more than both have
     except (ValueError, DecodeError):  # details that contradict the status are no details
         return reason, retry_after_s
     for detail in status.details if status is not None else ():

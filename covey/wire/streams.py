@@ -11,6 +11,7 @@ A stream is ended by half-closing it. `call.cancel()` is left for streams that a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -80,6 +81,10 @@ class GrpcLink(Generic[Out, In]):
         self._taken = asyncio.Event()
         self._reading_over = False
 
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
     def send(self, message: Out) -> None:
         if self._writing_over:
             return
@@ -147,6 +152,8 @@ class GrpcLink(Generic[Out, In]):
                 if self._reading_over:
                     continue
                 self._unread.extend(self._decode(data, self._clock.now()))
+                if not self._unread:
+                    continue  # a part of something larger, which its decoder bounds
                 self._unread_bytes += len(data)
                 self._arrived.set()
                 while self._unread_bytes >= UNREAD_BYTES_MAX and not self._reading_over:
@@ -191,7 +198,7 @@ async def dialed(
     channel: grpc.aio.Channel, method: str, peer: str, encode: Encode[Out], decode: Decode[In], clock: Clock
 ) -> AsyncIterator[GrpcLink[Out, In]]:
     """A link that we opened. What the body raises leaves as it is, not in a group."""
-    call = channel.stream_stream(method)()
+    call: Any = channel.stream_stream(method)()
     link = GrpcLink(peer, _DialedStream(call), encode, decode, clock)
     try:
         async with asyncio.TaskGroup() as group:
@@ -231,8 +238,9 @@ class _DialedStream:
             raise await self._failure() from None
 
     async def finish(self) -> None:
-        if not self._call.done():
-            await self._call.done_writing()
+        with contextlib.suppress(grpc.aio.InternalError):  # the other end was faster
+            if not self._call.done():
+                await self._call.done_writing()
 
     def _cancelled(self) -> BaseException:
         """gRPC raises CancelledError for a call that was cancelled, also where our task was not."""

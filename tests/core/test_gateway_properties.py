@@ -33,9 +33,7 @@ class Gateway(RuleBasedStateMachine):
     def start(self) -> None:
         self.world = World(limits=Limits(open_max=6, recent_max=3, attempts_max=3))
         self.received: dict[int, list[float]] = {}
-        self.answered: dict[int, int] = {}
         self.gone: set[int] = set()
-        self.seen = 0
         self.pending: list[StorePayload] = []
         self.epoch = 1
         self.views = 0
@@ -113,6 +111,7 @@ class Gateway(RuleBasedStateMachine):
                 self.pending.append(command)
             elif isinstance(command, Deliver):
                 assert command.call not in self.gone, "an answer for a call that is gone"
+                assert command.outcome.elapsed_s <= 3.0 + GRACE_S, "an outcome after the longest budget"
             elif isinstance(command, SubmitEvent):
                 assert self.leadership is Leadership.FOLLOWING
 

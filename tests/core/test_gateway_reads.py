@@ -2,21 +2,13 @@
 
 import pytest
 
+from covey.edge import GroupWanted, KeyWanted, NewObject, PrefixWanted, SeriesWanted, Wanted
 from covey.errors import CoveyError, Moved, Reason, Status, Unavailable, VersionConflict
 from covey.model import Answer, KeyRead, LastRead, ObjectRef, ScanRead
 from covey.services.gateway.core.commands import AnswerGet, AnswerPut, ReadObjects, Refuse, StorePayload
 from covey.services.gateway.core.homes import home_of
 from covey.services.gateway.core.state import Limits
-from covey.services.gateway.core.stimuli import (
-    GetRequested,
-    GroupWanted,
-    KeyWanted,
-    PrefixWanted,
-    PutRequested,
-    ReadDone,
-    SeriesWanted,
-    Wanted,
-)
+from covey.services.gateway.core.stimuli import GetRequested, PutRequested, ReadDone
 from tests.worlds_gateway import SCOPE, World, view
 
 ALL = ("node-a", "node-b")
@@ -36,7 +28,7 @@ def test_a_put_is_answered_with_its_version() -> None:
     """A put goes to the home of its key's group and comes back with the version that the home gave."""
     world = World.following()
 
-    world.tell(PutRequested(1, SCOPE, "/positions/s/a/3", b"x", previous_version=0))
+    world.tell(PutRequested(1, NewObject(SCOPE, "/positions/s/a/3", b"x", previous_version=0)))
     put = world.last(StorePayload)
     world.store(version=4)
 
@@ -50,7 +42,7 @@ def test_a_put_with_an_id_is_the_same_put_again() -> None:
     world = World.following()
     world.send(1)
     for _ in range(2):
-        world.tell(PutRequested(2, SCOPE, "/observations/s1/2", b"x", id="e1"))
+        world.tell(PutRequested(2, NewObject(SCOPE, "/observations/s1/2", b"x", id="e1")))
 
     event, first, second = (command.put.emission for command in world.all(StorePayload))
 
@@ -60,7 +52,7 @@ def test_a_put_with_an_id_is_the_same_put_again() -> None:
 def test_a_put_that_fails_for_good_says_why() -> None:
     """A conflict is the caller's to solve: it is told at once, as what it is."""
     world = World.following()
-    world.tell(PutRequested(1, SCOPE, "/positions/s/a/3", b"x", previous_version=2))
+    world.tell(PutRequested(1, NewObject(SCOPE, "/positions/s/a/3", b"x", previous_version=2)))
 
     world.fail_store(VersionConflict("the version is 5, not 2"))
 
@@ -72,7 +64,7 @@ def test_a_put_that_fails_for_good_says_why() -> None:
 def test_a_moved_put_is_tried_again_and_never_says_moved() -> None:
     """MOVED stays within the mesh; after enough tries the client is told that it may come again."""
     world = World.following(limits=Limits(attempts_max=2))
-    world.tell(PutRequested(1, SCOPE, "/positions/s/a/3", b"x"))
+    world.tell(PutRequested(1, NewObject(SCOPE, "/positions/s/a/3", b"x")))
 
     for _ in range(2):
         world.fail_store(Moved("not here"))
@@ -85,7 +77,7 @@ def test_a_moved_put_is_tried_again_and_never_says_moved() -> None:
 def test_a_put_without_a_home_ends_at_its_deadline() -> None:
     """When every node has gone, a put waits for one within its budget."""
     world = World.following()
-    world.tell(PutRequested(1, SCOPE, "/positions/s/a/3", b"x", budget_s=2))
+    world.tell(PutRequested(1, NewObject(SCOPE, "/positions/s/a/3", b"x", budget_s=2)))
     world.tell(view(number=2, nodes=()))
     world.fail_store(Unavailable("gone", Reason.HOME_LOST))
 
@@ -175,7 +167,7 @@ def test_requests_wait_a_little_for_the_first_view() -> None:
     """A get or put that comes as the gateway starts is served once it knows the mesh, and refused if it never does."""
     world = World()
     world.tell(GetRequested(1, SCOPE, KeyWanted("/positions/s/a/3")))
-    world.tell(PutRequested(2, SCOPE, "/positions/s/a/3", b"x"))
+    world.tell(PutRequested(2, NewObject(SCOPE, "/positions/s/a/3", b"x")))
 
     world.wait(1.1)
 

@@ -86,6 +86,7 @@ def test_a_task_that_is_missing_from_its_report_runs_again() -> None:
     world.finish(1)
     (batch,) = world.running("predict")
     world.finish(batch.number, only=lambda task: task.number != batch.tasks[0].number)
+    world.wait(0.1)
 
     (again,) = world.running("predict")
     assert [task.number for task in again.tasks] == [batch.tasks[0].number]
@@ -96,9 +97,26 @@ def test_a_refusal_of_the_worker_is_tried_again() -> None:
     world = SchedulerWorld(workers=2)
     world.submit(event())
     world.fail(1, Status.UNAVAILABLE, Reason.MOVED)
+    assert not world.batches
+    world.wait(0.1)
     world.run_all()
 
     assert world.outcomes["s-0"].status is Status.OK
+
+
+def test_a_task_that_is_turned_away_for_ever_is_given_up() -> None:
+    """The pauses between attempts grow, and the event ends with the last reason."""
+    world = SchedulerWorld()
+    world.submit(event(deadline=60.0))
+    attempts = 0
+    while "s-0" not in world.outcomes:
+        for number in list(world.batches):
+            world.fail(number, Status.UNAVAILABLE, Reason.MOVED, "the group lives elsewhere")
+            attempts += 1
+        world.wait(0.1)
+
+    assert (world.outcomes["s-0"].status, world.outcomes["s-0"].reason) == (Status.UNAVAILABLE, Reason.MOVED)
+    assert attempts == Limits().pauses_max + 1
 
 
 def test_a_silent_worker_is_hung_up_on() -> None:

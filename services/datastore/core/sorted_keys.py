@@ -67,8 +67,8 @@ class SortedKeys:
         for block in self._blocks:
             yield from block
 
-    def __len__(self) -> int:
-        return sum(map(len, self._blocks))
+    def __bool__(self) -> bool:
+        return bool(self._blocks)
 
     def _block_of(self, item: KeyInGroup) -> int:
         """The block that holds `item`, or would."""

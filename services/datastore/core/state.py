@@ -53,6 +53,10 @@ class Address(NamedTuple):
     key: str
 
 
+IndexEntry = tuple[int, str, str]
+"""An object of a series: its index, group and key."""
+
+
 @dataclass(slots=True, eq=False)
 class Version:
     """One version of an object, put at the instant `put_at`, current until `lapsed_at`."""
@@ -78,7 +82,7 @@ class Series:
 
     id: SeriesId
     pool: PoolDeclaration
-    entries: list[tuple[int, str, str]] = field(default_factory=list)  # index, group, key
+    entries: list[IndexEntry] = field(default_factory=list)
     put_at: float = -math.inf
     complete: bool = False
 
@@ -115,15 +119,17 @@ class Removal:
 class Group:
     """A group that lives here. `number` is the last that it gave to a put.
 
+    `listed` are the entries of series that storage names and that are not in memory yet.
     Storage is told one thing of a group at a time: `writing` is under way, `writes` wait.
     """
 
     id: GroupId
     number: int
     histories: dict[tuple[str, str], History] = field(default_factory=dict)  # (pool, key)
+    listed: dict[tuple[SeriesId, IndexEntry], None] = field(default_factory=dict)
     cost: int = 0
     loading: Loading = Loading.ABSENT
-    writing: Write | None = None
+    writing: PendingPut | Removal | None = None
     writes: deque[Parked | Removal] = field(default_factory=deque)
 
 
@@ -159,17 +165,19 @@ class Parked:
     request: Put | Get
     since: float
     blockers: tuple[Blocker, ...] = ()
-    found: dict[FindKeys, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    found: dict[Blocker, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     failed: list[Blocker] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
-class Write:
-    """What storage is being told: a version that a put waits for, or a removal."""
+class PendingPut:
+    """A durable put that storage is being told of; nobody sees its version before storage has it."""
 
-    version: Version | None = None
-    pool: PoolDeclaration | None = None
-    parked: Parked | None = None
+    parked: Parked
+    put: Put
+    pool: PoolDeclaration
+    index: int | None
+    version: Version
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
@@ -190,7 +198,6 @@ class Counts:
     slow_readers: int = 0
     stale: int = 0
     storage_failures: int = 0
-    unruled_keys: int = 0
 
 
 @dataclass(slots=True)
@@ -221,14 +228,16 @@ class State:
     cost: int = 0
     evicted_series: OrderedDict[SeriesId, int] = field(default_factory=OrderedDict)
     evicted_keys: OrderedDict[Address, None] = field(default_factory=OrderedDict)
+    evicted_in_pool: dict[PoolId, int] = field(default_factory=dict)
 
-    # retention: (instant, number, what lapses then or is idle since)
+    # retention: (instant, number, what lapses then or is idle since); and what storage is to remove, or load first
     lapses: list[tuple[float, int, Lapse]] = field(default_factory=list)
     lapse_number: int = 0
     swept_at: float = -math.inf
     removals: dict[GroupId, Removal] = field(default_factory=dict)
+    loads: dict[GroupId, None] = field(default_factory=dict)
 
-    # requests that wait, oldest first; by what they wait for; and until when
+    # requests that wait; by what they wait for; and until when
     parked: dict[int, Parked] = field(default_factory=dict)
     waiting: dict[Blocker, dict[int, Parked]] = field(default_factory=dict)
     patience: list[tuple[float, int]] = field(default_factory=list)
@@ -261,6 +270,11 @@ def lives_here(state: State, group: GroupId) -> bool:
     return home == state.node
 
 
+def is_busy(group: Group) -> bool:
+    """Whether storage is being asked or told something of this group, so that it must stay in memory."""
+    return group.writing is not None or bool(group.writes) or group.loading is Loading.UNDER_WAY
+
+
 def check_invariants(state: State) -> None:
     """Raise AssertionError unless the tables agree with one another."""
     _check_objects(state)
@@ -271,12 +285,13 @@ def check_invariants(state: State) -> None:
         if history.series is not None and history.index is not None
         for entry in [(history.index, group.id.group, history.address.key)]
     }
+    to_load = {listed for group in state.groups.values() for listed in group.listed}
     listed = {(series.id, entry) for series in state.series.values() for entry in series.entries}
     for series in state.series.values():
         assert series.entries == sorted(set(series.entries)), f"series {series.id} is not sorted"
-        assert series.entries or series.complete, f"series {series.id} is empty"
-    assert indexed <= listed, "an indexed object is missing from its series"
-    assert all(state.series[series].pool.durable for series, _ in listed - indexed), "a series names an object that is gone"
+        assert series.entries, f"series {series.id} is empty"
+    assert not indexed & to_load, "an object that is in memory is to be loaded"
+    assert indexed | to_load == listed, "a series names other objects than there are"
     for blocker, waiting in state.waiting.items():
         assert waiting, f"nobody waits for {blocker}"
         assert all(state.parked.get(number) is parked for number, parked in waiting.items()), "a request waits unparked"
@@ -291,11 +306,16 @@ def _check_objects(state: State) -> None:
     cost = 0
     for group_id, group in state.groups.items():
         assert group.id == group_id, "a group stands under another's name"
-        assert group.cost == sum(v.cost for h in group.histories.values() for v in h.versions), "bytes of a group are off"
+        assert group.histories or is_busy(group), f"{group_id} is empty"
+        assert group.cost == sum(v.cost for h in group.histories.values() for v in h.versions), (
+            "bytes of a group are off"
+        )
         cost += group.cost
         for (pool, key), history in group.histories.items():
             address = history.address
-            assert address == Address(group_id.scope, pool, group_id.group, key), "an object stands under another's name"
+            assert address == Address(group_id.scope, pool, group_id.group, key), (
+                "an object stands under another's name"
+            )
             assert history.versions, f"{address} has no version"
             numbers = [version.ref.version for version in history.versions]
             assert numbers == sorted(set(numbers)), f"versions of {address} are not in order"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from covey.edge import NewObject
 from covey.errors import CoveyError, DeadlineExceeded, Reason, Status, Unavailable
 from covey.model import Answer, ObjectRef, emission_id, event_identity
 from covey.services.gateway.core.admission import address_of, budget_of, check_id, minted_id
@@ -10,34 +11,32 @@ from covey.services.gateway.core.homes import read_of
 from covey.services.gateway.core.outcomes import outward
 from covey.services.gateway.core.state import Reading
 from covey.services.gateway.core.step import Step, check_readiness, check_room, declaration_of
-from covey.services.gateway.core.stimuli import GetRequested, PutRequested
+from covey.services.gateway.core.stimuli import GetRequested
 from covey.services.gateway.core.storing import start_store
 
 PUT_EMISSION = 1
 """The index of a client's put among the emissions of its id; an event of the same id has its object at 0."""
 
 
-def put(step: Step, request: PutRequested, at: float) -> None:
+def put(step: Step, call: int, new: NewObject, at: float) -> None:
     """Store an object, or refuse to."""
     state = step.state
-    size = len(request.payload)
+    size = len(new.payload)
     try:
-        check_id(request.id)
+        check_id(new.id)
         check_readiness(step)
-        declaration = declaration_of(state, request.scope)
-        address = address_of(declaration, request.key, request.group, size)
+        declaration = declaration_of(state, new.scope)
+        address = address_of(declaration, new.key, new.group, size)
         check_room(step, len(state.stores), size)
-        deadline = at + budget_of(request.budget_s, state.limits.put_budget_s, state.limits.budget_s_max)
+        deadline = at + budget_of(new.budget_s, state.limits.put_budget_s, state.limits.budget_s_max)
         if deadline <= step.now:
             raise DeadlineExceeded("the put's deadline had passed when it came")
     except CoveyError as error:
-        step.refuse(request.call, error)
+        step.refuse(call, error)
         return
-    emission = emission_id(event_identity(request.scope, request.id or minted_id(step.rng)), PUT_EMISSION)
+    emission = emission_id(event_identity(new.scope, new.id or minted_id(step.rng)), PUT_EMISSION)
     state.bytes += size
-    start_store(
-        step, request.call, request.scope, address.ref, request.payload, emission, deadline, request.previous_version
-    )
+    start_store(step, call, new.scope, address.ref, new.payload, emission, deadline, new.previous_version)
 
 
 def put_done(step: Step, number: int, ref: ObjectRef) -> None:

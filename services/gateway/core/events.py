@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from covey.declaration import graph
+from covey.edge import EventName, NewEvent
 from covey.errors import AlreadyExists, CoveyError, DeadlineExceeded, Status
 from covey.messages import CancelEvent, StoreAgain, SubmitEvent
 from covey.model import INLINE_BYTES_MAX, Event, ObjectRef, Outcome, emission_id, event_identity
@@ -27,63 +28,61 @@ from covey.services.gateway.core.step import (
     check_room,
     declaration_of,
 )
-from covey.services.gateway.core.stimuli import EventName, EventReceived
 from covey.services.gateway.core.storing import start_store
 
 EVENT_EMISSION = 0
 """The index of an event's own object among the emissions of its identity."""
 
 
-def receive(step: Step, received: EventReceived, at: float) -> None:
+def receive(step: Step, call: int, new: NewEvent, at: float) -> None:
     """Admit an event that came at the instant `at`, or answer at once: a refusal, or an outcome that is known."""
-    named = bool(received.id)
-    name = EventName(received.scope, received.id or minted_id(step.rng))
+    name = EventName(new.scope, new.id or minted_id(step.rng))
     try:
         check_id(name.id)
-        if named and _came_before(step, name, received):
+        if new.id and _came_before(step, call, name, new):
             return
-        opened = _admit(step, name, received, at)
+        opened = _admit(step, call, name, new, at)
     except CoveyError as error:
-        step.out.append(Deliver(received.call, refusal(name, error)))
+        step.out.append(Deliver(call, refusal(name, error)))
         return
     state = step.state
     state.open[name] = opened
     state.bytes += len(opened.payload)
-    _wait_for(step, received.call, name)
+    _wait_for(step, call, name)
     step.look_at(opened.event.deadline, name)
     _store(step, name, opened)
     submit(step, opened)
 
 
-def _came_before(step: Step, name: EventName, received: EventReceived) -> bool:
+def _came_before(step: Step, call: int, name: EventName, new: NewEvent) -> bool:
     """Whether the event is open, or ended of late, and so answered. Raises AlreadyExists for another event's id."""
     opened = step.state.open.get(name)
     if opened is not None:
-        if not is_same(opened, received.key, received.group, received.payload):
+        if not is_same(opened, new.key, new.group, new.payload):
             raise AlreadyExists(f"the event id {name.id!r} is in use with another key, group or payload")
         check_room(step, step.state.waits, 0)
-        opened.calls.append(received.call)
-        _wait_for(step, received.call, name)
+        opened.calls.append(call)
+        _wait_for(step, call, name)
         return True
     recent = step.state.recent.get(name)
     if recent is None:
         return False
-    if recent.digest != digest_of(received.key, received.group, received.payload):
+    if recent.digest != digest_of(new.key, new.group, new.payload):
         raise AlreadyExists(f"the event id {name.id!r} was used with another key, group or payload")
-    step.out.append(Deliver(received.call, recent.outcome))
+    step.out.append(Deliver(call, recent.outcome))
     return True
 
 
-def _admit(step: Step, name: EventName, received: EventReceived, at: float) -> OpenEvent:
+def _admit(step: Step, call: int, name: EventName, new: NewEvent, at: float) -> OpenEvent:
     """The open event. Raises the error that it is refused with."""
     state = step.state
     check_readiness(step)
     check_leader(step)
-    declaration = declaration_of(state, received.scope)
-    size = len(received.payload)
-    address = address_of(declaration, received.key, received.group, size)
+    declaration = declaration_of(state, new.scope)
+    size = len(new.payload)
+    address = address_of(declaration, new.key, new.group, size)
     check_room(step, state.waits + len(state.held), size)
-    budget_s = budget_of(received.budget_s, declaration.objective_s, state.limits.budget_s_max)
+    budget_s = budget_of(new.budget_s, declaration.objective_s, state.limits.budget_s_max)
     if at + budget_s <= step.now:
         raise DeadlineExceeded("the event's deadline had passed when it came")
     inline = size <= INLINE_BYTES_MAX
@@ -93,19 +92,19 @@ def _admit(step: Step, name: EventName, received: EventReceived, at: float) -> O
         scope=name.scope,
         id=name.id,
         ref=address.ref,
-        payload=received.payload if inline else None,
-        priority=received.priority,
+        payload=new.payload if inline else None,
+        priority=new.priority,
         deadline=at + budget_s,
         declaration=declaration.version,
         explicit_group=address.explicit_group,
-        traceparent=received.traceparent,
+        traceparent=new.traceparent,
     )
     return OpenEvent(
         event=event,
-        payload=received.payload,
-        named=bool(received.id),
+        payload=new.payload,
+        named=bool(new.id),
         opened_at=at,
-        calls=[received.call],
+        calls=[call],
         must_store=not inline or needed or address.pool.durable,
         stored_first=needed,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from covey.declaration import Declaration, PoolDeclaration
+from covey.edge import GroupWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
 from covey.errors import InvalidArgument, NotFound, Reason, Unavailable
 from covey.grouping import TemplateRule, rendezvous
 from covey.model import GroupId, KeyRead, LastRead, Node, Read, ScanRead, Scope
 from covey.services.gateway.core.admission import address_of
 from covey.services.gateway.core.state import State
-from covey.services.gateway.core.stimuli import GroupWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
 
 READ_MAX = 10_000
 """Objects that one get may ask for."""

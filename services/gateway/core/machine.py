@@ -12,19 +12,19 @@ import random
 from collections.abc import Sequence
 from typing import assert_never
 
+from covey.edge import EventName
 from covey.errors import CoveyError, DeadlineExceeded, Reason, Unavailable
 from covey.messages import Beat, GatewayJoined, OutcomeReady, StoreAgain, View
 from covey.model import Scope
 from covey.services.gateway.core import clientcalls, events
 from covey.services.gateway.core.commands import AdoptView, AnswerCancel, Command, Deliver, HangUp
 from covey.services.gateway.core.outcomes import cancelled, refusal
-from covey.services.gateway.core.state import Held, IllegalMove, Leadership, Limits, State
+from covey.services.gateway.core.state import Held, IllegalMove, Leadership, Limits, State, size_of
 from covey.services.gateway.core.step import Step, check_leader, check_readiness, check_room, move
 from covey.services.gateway.core.stimuli import (
     CancelRequested,
     ClientGone,
     DrainStarted,
-    EventName,
     EventReceived,
     GetRequested,
     LeaderConnected,
@@ -126,7 +126,7 @@ def _request(step: Step, request: EventReceived | PutRequested | GetRequested) -
     if state.view is not None:
         _serve(step, request, step.now)
         return
-    size = _size(request)
+    size = size_of(request)
     try:
         check_readiness(step)
         check_leader(step)
@@ -141,9 +141,9 @@ def _request(step: Step, request: EventReceived | PutRequested | GetRequested) -
 def _serve(step: Step, request: EventReceived | PutRequested | GetRequested, at: float) -> None:
     match request:
         case EventReceived():
-            events.receive(step, request, at)
+            events.receive(step, request.call, request.event, at)
         case PutRequested():
-            clientcalls.put(step, request, at)
+            clientcalls.put(step, request.call, request.object, at)
         case GetRequested():
             clientcalls.get(step, request, at)
         case _:
@@ -152,20 +152,17 @@ def _serve(step: Step, request: EventReceived | PutRequested | GetRequested, at:
 
 def _refuse(step: Step, request: EventReceived | PutRequested | GetRequested, error: CoveyError) -> None:
     if isinstance(request, EventReceived):
-        step.out.append(Deliver(request.call, refusal(EventName(request.scope, request.id), error)))
+        name = EventName(request.event.scope, request.event.id)
+        step.out.append(Deliver(request.call, refusal(name, error)))
     else:
         step.refuse(request.call, error)
-
-
-def _size(request: EventReceived | PutRequested | GetRequested) -> int:
-    return 0 if isinstance(request, GetRequested) else len(request.payload)
 
 
 def _release_held(step: Step, error: CoveyError | None = None) -> None:
     """Serve what was held, or refuse it with this error."""
     held, step.state.held = step.state.held, []
     for one in held:
-        step.state.bytes -= _size(one.request)
+        step.state.bytes -= size_of(one.request)
         if error is None:
             _serve(step, one.request, one.received_at)
         else:
@@ -177,7 +174,7 @@ def _cancel_held(step: Step, name: EventName) -> bool:
     gone = [
         one
         for one in step.state.held
-        if isinstance(one.request, EventReceived) and (one.request.scope, one.request.id) == name
+        if isinstance(one.request, EventReceived) and (one.request.event.scope, one.request.event.id) == name
     ]
     _drop_held(step, gone)
     for one in gone:
@@ -187,7 +184,7 @@ def _cancel_held(step: Step, name: EventName) -> bool:
 
 def _drop_held(step: Step, gone: list[Held]) -> None:
     step.state.held = [one for one in step.state.held if one not in gone]
-    step.state.bytes -= sum(_size(one.request) for one in gone)
+    step.state.bytes -= sum(size_of(one.request) for one in gone)
 
 
 # --- the leader ------------------------------------------------------------------------------------------------------
@@ -303,6 +300,7 @@ def _keep_contact(step: Step) -> None:
         return
     if step.now >= state.heard_at + state.limits.silence_s_max:
         state.heard_at = step.now
+        state.beat_at = step.now + state.limits.beat_s
         _lose_leader(step, Leadership.JOINING)
         step.out.append(HangUp())
     elif step.now >= state.beat_at:

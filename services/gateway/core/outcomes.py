@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+from covey.edge import EventName
 from covey.errors import CoveyError, Moved, Reason, ResourceExhausted, Status, Unavailable
 from covey.model import Outcome
 from covey.services.gateway.core.state import Leadership, OpenEvent, Recent, State
-from covey.services.gateway.core.stimuli import EventName
 
 AGAIN = (Status.DEADLINE_EXCEEDED, Status.RESOURCE_EXHAUSTED, Status.UNAVAILABLE)
 """The mesh could not, this time: the same id may be sent again and is then run again."""

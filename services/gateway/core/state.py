@@ -9,13 +9,14 @@ from __future__ import annotations
 import enum
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from covey.declaration import Declaration
+from covey.edge import EventName
 from covey.errors import CoveyError
 from covey.messages import Put, View
 from covey.model import Event, Outcome, Scope
-from covey.services.gateway.core.stimuli import EventName, EventReceived, GetRequested, PutRequested
+from covey.services.gateway.core.stimuli import EventReceived, GetRequested, PutRequested
 
 
 class Limits(NamedTuple):
@@ -159,6 +160,17 @@ class State:
     """Why the last put of an open event failed."""
 
 
+def size_of(request: EventReceived | PutRequested | GetRequested) -> int:
+    """Bytes of payload."""
+    match request:
+        case EventReceived(event=new) | PutRequested(object=new):
+            return len(new.payload)
+        case GetRequested():
+            return 0
+        case _:
+            assert_never(request)
+
+
 def check_invariants(state: State) -> None:
     """Raise AssertionError when the state contradicts itself."""
     timed = [entry for _, _, entry in state.timers]
@@ -200,5 +212,5 @@ def _check_bounds(state: State) -> None:
 def _bytes(state: State) -> int:
     events = sum(len(opened.payload) for opened in state.open.values())
     puts = sum(len(store.put.payload) for store in state.stores.values() if isinstance(store.owner, int))
-    held = sum(len(getattr(one.request, "payload", b"")) for one in state.held)
+    held = sum(size_of(one.request) for one in state.held)
     return events + puts + held

@@ -7,11 +7,11 @@ import random
 from dataclasses import dataclass, field
 
 from covey.declaration import Declaration
+from covey.edge import EventName
 from covey.errors import CoveyError, NotFound, Reason, ResourceExhausted, Unavailable
 from covey.model import Scope
 from covey.services.gateway.core.commands import Command, Refuse
 from covey.services.gateway.core.state import MOVES, IllegalMove, Leadership, State
-from covey.services.gateway.core.stimuli import EventName
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ answers with the version that it gave.
 
 from __future__ import annotations
 
+from covey.edge import EventName
 from covey.errors import CoveyError, Status, Unavailable
 from covey.messages import Put
 from covey.model import ObjectRef, Scope
@@ -13,7 +14,6 @@ from covey.services.gateway.core.commands import StorePayload
 from covey.services.gateway.core.homes import home_of
 from covey.services.gateway.core.state import Store
 from covey.services.gateway.core.step import Step
-from covey.services.gateway.core.stimuli import EventName
 
 
 def start_store(

@@ -130,7 +130,6 @@ def _send(step: Step, worker: Worker, tasks: list[TaskState]) -> None:
     for task in tasks:
         move(task, Phase.DISPATCHED)
         task.batch = batch.number
-        task.attempts += 1
     sent = tuple(_message(step, task) for task in tasks)
     run = RunBatch(batch.number, state.epoch, plan.id.scope, plan.id.version, plan.id.name, priority, sent)
     step.out.append(Send(worker.peer, run))

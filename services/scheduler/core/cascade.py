@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 
-from covey.declaration import Declaration, Missing, graph
+from covey.declaration import Missing
 from covey.errors import Reason, Status
 from covey.messages import CancelTasks, StoreAgain, TaskReport
 from covey.model import (
@@ -18,13 +18,13 @@ from covey.model import (
     ObjectValue,
     Outcome,
     Scope,
-    StageTime,
     event_identity,
     task_identity,
 )
 from covey.services.scheduler.core import ordering
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
+from covey.services.scheduler.core.outcomes import outcome_of, remember
 from covey.services.scheduler.core.placement import home_of, use_group
 from covey.services.scheduler.core.state import (
     Cascade,
@@ -32,36 +32,13 @@ from covey.services.scheduler.core.state import (
     Member,
     Phase,
     PipelinePlan,
-    StageId,
     StagePlan,
-    StageSum,
-    State,
     TaskState,
     Urgency,
 )
 from covey.services.scheduler.core.step import Step, move
 
-
 TIMERS_SPARE = 1_000
-
-
-def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
-    """A version of a pipeline with what the core looks up for every task."""
-    found = graph(declaration)
-    stages = {}
-    for stage in declaration.stages:
-        below = [other for other in declaration.stages if other.join and stage.name in found.upstream[other.name]]
-        joins = [other.join.missing for other in below if other.join is not None]
-        stages[stage.name] = StagePlan(
-            id=StageId(scope, declaration.version, stage.name),
-            declaration=stage,
-            pool=found.pools[stage.on],
-            needs=tuple(found.pools[need.pool] for need in stage.needs),
-            state_pool=found.pools[stage.state_pool] if stage.state_pool is not None else None,
-            fatal=Missing.DROP in joins,
-            tolerated=bool(joins) and Missing.DROP not in joins,
-        )
-    return PipelinePlan(scope, declaration, found, stages)
 
 
 # --- the beginning ---------------------------------------------------------------------------------------------------
@@ -212,15 +189,28 @@ def drop(step: Step, task: TaskState, status: Status, reason: Reason, message: s
     _settle(step, cascade)
 
 
-def retry(step: Step, task: TaskState, alone: bool) -> None:
-    """Run a task again whose worker is gone or could not; after `attempts_max` it is given up."""
-    if task.attempts >= step.state.limits.attempts_max:
-        message = f"stage {task.plan.id.name!r} was tried {task.attempts} times and its worker failed each time"
+def retry(step: Step, task: TaskState) -> None:
+    """Run a task again whose worker died with it; alone, and not for ever: the task may be what killed it."""
+    task.deaths += 1
+    if task.deaths >= step.state.limits.deaths_max:
+        message = f"stage {task.plan.id.name!r} was tried {task.deaths} times and its worker died each time"
         drop(step, task, Status.UNAVAILABLE, Reason.WORKER_LOST, message)
         return
-    task.alone = task.alone or alone
+    task.alone = True
     task.batch = 0
     enqueue(step, task)
+
+
+def pause(step: Step, task: TaskState, reason: Reason, message: str) -> None:
+    """Run a task again a little later that was turned away: by then the view, or the worker, may be another."""
+    limits = step.state.limits
+    if task.pauses >= limits.pauses_max:
+        drop(step, task, Status.UNAVAILABLE, reason, message)
+        return
+    move(task, Phase.PAUSED)
+    task.batch = 0
+    heapq.heappush(step.state.paused, (step.now + limits.pause_s * 2**task.pauses, task.number))
+    task.pauses += 1
 
 
 def _close(step: Step, task: TaskState, left_version: int | None) -> None:
@@ -289,7 +279,7 @@ def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, messa
     mean = state.tasks_per_event.get(cascade.event.scope, float(cascade.tasks_made))
     if status is Status.OK:
         state.tasks_per_event[cascade.event.scope] = mean + 0.1 * (cascade.tasks_made - mean)
-    outcome = _outcome(cascade, status, reason, message, step.now)
+    outcome = outcome_of(cascade, status, reason, message, step.now)
     remember(state, cascade.identity, outcome)
     step.out.append(Conclude(cascade.gateway, outcome, cascade.event.traceparent))
 
@@ -331,56 +321,11 @@ def _call_off(step: Step, cascade: Cascade) -> None:
         step.out.append(Send(worker, CancelTasks(step.state.epoch, tuple(numbers))))
 
 
-def remember(state: State, identity: bytes, outcome: Outcome) -> None:
-    """Keep an outcome for whoever sends the same event again."""
-    state.outcomes[identity] = outcome
-    while len(state.outcomes) > state.limits.outcomes_max:
-        state.outcomes.popitem(last=False)
-
-
 def refuse(step: Step, peer: int, event: Event, status: Status, reason: Reason, message: str) -> None:
     """Answer an event that is not admitted; nothing is remembered, so it may be sent again."""
     retry_after_s = step.state.limits.tick_s if status is Status.RESOURCE_EXHAUSTED else 0.0
     outcome = Outcome(event.scope, event.id, status, reason, message, retry_after_s=retry_after_s)
     step.out.append(Conclude(peer, outcome, event.traceparent))
-
-
-def add_time(cascade: Cascade, plan: StagePlan, **spent: float) -> StageSum:
-    """Add to where the cascade's time went."""
-    sums = cascade.sums.setdefault(plan.id.name, StageSum())
-    for name, seconds in spent.items():
-        setattr(sums, name, getattr(sums, name) + seconds)
-    return sums
-
-
-def _outcome(cascade: Cascade, status: Status, reason: Reason, message: str, now: float) -> Outcome:
-    stages = tuple(
-        StageTime(
-            name,
-            sums.tasks,
-            sums.queue_s,
-            sums.fetch_s,
-            sums.wait_s,
-            sums.compute_s,
-            sums.store_s,
-            sums.batch_size_sum,
-        )
-        for name in cascade.plan.graph.order
-        if (sums := cascade.sums.get(name)) is not None
-    )
-    return Outcome(
-        scope=cascade.event.scope,
-        event_id=cascade.event.id,
-        status=status,
-        reason=reason,
-        message=message,
-        results=tuple(cascade.results),
-        incomplete=cascade.incomplete,
-        stages=stages,
-        remote_gets=cascade.remote_gets,
-        bytes_moved=cascade.bytes_moved,
-        elapsed_s=now - cascade.admitted_at,
-    )
 
 
 def _note_use(step: Step, scope: Scope, group: str, size: int) -> None:

@@ -16,11 +16,12 @@ from covey.model import Scope, event_identity
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core import membership, ordering
 from covey.services.scheduler.core.admission import submit
-from covey.services.scheduler.core.batching import dispatch, live
+from covey.services.scheduler.core.batching import dispatch, enqueue, live
 from covey.services.scheduler.core.commands import Command, WriteMetadata
 from covey.services.scheduler.core.latency import Latency
+from covey.services.scheduler.core.outcomes import add_time
 from covey.services.scheduler.core.placement import ready_nodes, records_to_write
-from covey.services.scheduler.core.state import Batch, Limits, State, TaskState
+from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -36,9 +37,6 @@ from covey.services.scheduler.core.stimuli import (
     WorkerConnected,
 )
 
-_RETRIED = (Reason.MOVED, Reason.NO_HOME, Reason.HOME_LOST, Reason.DRAINING, Reason.NOT_ADMITTED, Reason.STALE_EPOCH)
-"""Reasons of a worker for which running the task again, there or elsewhere, can help."""
-
 
 class Scheduler:
     """The core. `state` is for reading; only `handle` changes it."""
@@ -52,8 +50,8 @@ class Scheduler:
         """The next beat, deadline or timeout; None before the election, when there is nobody to beat for."""
         if self.state.epoch == 0:
             return None
-        timers = self.state.timers
-        return min(self.state.next_tick, timers[0][0]) if timers else self.state.next_tick
+        heads = [heap[0][0] for heap in (self.state.timers, self.state.paused) if heap]
+        return min([self.state.next_tick, *heads])
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""
@@ -151,22 +149,21 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
 def _retry_unreported(step: Step, batch: Batch) -> None:
     for task in batch.tasks:
         if step.state.tasks.get(task.number) is task and task.batch == batch.number:
-            cascades.retry(step, task, alone=False)
+            cascades.pause(step, task, Reason.WORKER_LOST, f"no report mentions stage {task.plan.id.name!r}")
 
 
 def _take_failure(step: Step, task: TaskState, report: TaskReport) -> None:
-    if report.status is Status.UNAVAILABLE and report.reason in _RETRIED:
-        cascades.retry(step, task, alone=False)
-        return
     if report.reason is Reason.INPUT_LOST:
         cascades.start_again(step, task.cascade, report.message)
-        return
-    cascades.drop(step, task, report.status, report.reason, report.message)
+    elif report.status is Status.UNAVAILABLE:
+        cascades.pause(step, task, report.reason, report.message)
+    else:
+        cascades.drop(step, task, report.status, report.reason, report.message)
 
 
 def _add_times(batch: Batch, report: BatchReport) -> None:
     for task in batch.tasks:
-        sums = cascades.add_time(
+        sums = add_time(
             task.cascade,
             batch.plan,
             queue_s=batch.dispatched_at - task.created_at,
@@ -195,6 +192,10 @@ def _let_time_pass(step: Step) -> None:
             cascades.conclude(step, cascade, Status.DEADLINE_EXCEEDED, Reason.LATE, message)
         else:
             cascades.fire_overdue(step, cascade)
+    while state.paused and state.paused[0][0] <= step.now:
+        task = state.tasks.get(heapq.heappop(state.paused)[1])
+        if task is not None and task.phase is Phase.PAUSED:
+            enqueue(step, task)
     if state.next_tick <= step.now:
         state.next_tick = step.now + state.limits.tick_s
         membership.tick(step)

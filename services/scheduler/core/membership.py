@@ -14,6 +14,7 @@ from covey.messages import Beat, GatewayJoined, Horizon, NodeJoined, View, Worke
 from covey.model import GroupId, Node, Scope
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
+from covey.services.scheduler.core.compiling import compiled
 from covey.services.scheduler.core.ordering import lose_states
 from covey.services.scheduler.core.placement import home_of, placement
 from covey.services.scheduler.core.state import Cascade, Gateway, NodePeer, PipelinePlan, StateKey, Worker
@@ -63,7 +64,7 @@ def lost(step: Step, peer: int) -> None:
             del state.batches[batch.number]
             for task in batch.tasks:
                 if state.tasks.get(task.number) is task and task.batch == batch.number:
-                    cascades.retry(step, task, alone=True)
+                    cascades.retry(step, task)
     elif (node := state.nodes.pop(peer, None)) is not None and node.ready:
         _home_lost(step, node.node.id)
 
@@ -140,7 +141,7 @@ def _activate(step: Step) -> bool:
             continue
         del state.announced[scope]
         versions = state.pipelines.setdefault(scope, OrderedDict())
-        versions[declaration.version] = cascades.compiled(scope, declaration)
+        versions[declaration.version] = compiled(scope, declaration)
         versions.move_to_end(declaration.version)
         while len(versions) > state.limits.declarations_max:
             versions.popitem(last=False)
@@ -149,8 +150,16 @@ def _activate(step: Step) -> bool:
 
 
 def elected(step: Step, epoch: int) -> None:
-    """Lead. View numbers start above those of any earlier epoch, so that an old acknowledgement counts for nothing."""
-    step.state.epoch = epoch
+    """Lead. View numbers start above those of any earlier epoch, so that an old acknowledgement counts for nothing.
+
+    A leader that is elected anew (a peer knew a later epoch than the registry did) meets all of its peers again: what
+    they still do for its old epoch is refused, and runs again.
+    """
+    state = step.state
+    for peer in (*state.workers, *state.nodes, *state.gateways):
+        step.out.append(HangUp(peer))
+        lost(step, peer)
+    state.epoch = epoch
     step.state.view_number = _view_base(step)
     publish(step)
 

@@ -25,7 +25,12 @@ class Limits(NamedTuple):
     outcomes_max: int = 10_000
     declarations_max: int = 4
     groups_max: int = 100_000
-    attempts_max: int = 3
+    deaths_max: int = 3
+    """Workers that may die with a task before it is given up."""
+    pauses_max: int = 8
+    """Times that a task may be turned away (a home that moved, a worker that stops) before it is given up."""
+    pause_s: float = 0.02
+    """The first pause; each further one is twice as long."""
     restarts_max: int = 2
     batches_ahead: int = 1
     """Batches that a worker holds beyond its lanes, so that it fetches for one while another computes."""
@@ -58,16 +63,18 @@ class Phase(enum.Enum):
     HELD = "held"
     QUEUED = "queued"
     DISPATCHED = "dispatched"
+    PAUSED = "paused"
     ENDED = "ended"
 
 
 MOVES: dict[Phase, tuple[Phase, ...]] = {
     Phase.HELD: (Phase.QUEUED, Phase.ENDED),
     Phase.QUEUED: (Phase.DISPATCHED, Phase.ENDED),
-    Phase.DISPATCHED: (Phase.QUEUED, Phase.ENDED),
+    Phase.DISPATCHED: (Phase.QUEUED, Phase.PAUSED, Phase.ENDED),
+    Phase.PAUSED: (Phase.QUEUED, Phase.ENDED),
     Phase.ENDED: (),
 }
-"""The legal moves of a task. DISPATCHED -> QUEUED is re-execution."""
+"""The legal moves of a task. DISPATCHED -> QUEUED is re-execution, by way of PAUSED if trying at once is no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,8 @@ class TaskState:
     home: str = ""
     phase: Phase = Phase.HELD
     queued_at: float = 0.0
-    attempts: int = 0
+    deaths: int = 0
+    pauses: int = 0
     alone: bool = False
     """It was in a batch whose worker died: run it by itself, so that a poisonous task takes no others with it."""
     batch: int = 0
@@ -281,6 +289,8 @@ class State:
     tasks: dict[int, TaskState] = field(default_factory=dict)
     timers: list[tuple[float, int, bytes]] = field(default_factory=list)
     """When to look at a cascade again: its deadline, the timeout of a join."""
+    paused: list[tuple[float, int]] = field(default_factory=list)
+    """When to queue a paused task again, and its number."""
     reserved: int = 0
     queues: dict[StageId, dict[str, list[tuple[Urgency, int, TaskState]]]] = field(default_factory=dict)
     """Stage -> home node -> heap of queued tasks."""
@@ -320,6 +330,6 @@ def check_invariants(state: State) -> None:
             assert state.batches[batch.number] is batch
     for line in state.lines.values():
         running = line.running
-        assert running is None or running.phase in (Phase.QUEUED, Phase.DISPATCHED)
+        assert running is None or running.phase in (Phase.QUEUED, Phase.DISPATCHED, Phase.PAUSED)
     assert state.reserved == sum(cascade.reserved for cascade in state.cascades.values())
     assert len(state.outcomes) <= state.limits.outcomes_max

@@ -25,8 +25,8 @@ def puts_of(state: WorkerState, batch: BatchState) -> tuple[PutEmission, ...]:
     )
 
 
-def take_answers(batch: BatchState, answers: tuple[Stored, ...], is_last_attempt: bool) -> None:
-    """Note what was acknowledged, and end the tasks whose puts can't succeed.
+def take_answers(batch: BatchState, answers: tuple[Stored, ...], local_node: str, is_last_attempt: bool) -> None:
+    """Note what was acknowledged and what of it left this node, and end the tasks whose puts can't succeed.
 
     MOVED, a lost home and a broken link are all UNAVAILABLE: worth another attempt, unless this was the last.
     """
@@ -34,6 +34,7 @@ def take_answers(batch: BatchState, answers: tuple[Stored, ...], is_last_attempt
         task = batch.tasks[put.task]
         if answer.status is Status.OK and answer.ref is not None:
             task.stored[put.index] = replace(answer.ref, size=put.ref.size)
+            task.bytes_moved += put.ref.size if put.node != local_node else 0
         elif is_last_attempt or answer.status is not Status.UNAVAILABLE:
             task.end(answer.status, answer.reason, answer.message)
 

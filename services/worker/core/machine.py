@@ -301,7 +301,8 @@ class WorkerCore:
         batch = self._returned(stored.batch, Phase.STORING, now)
         if batch is None:
             return
-        take_answers(batch, stored.answers, batch.attempts >= self._limits.store_attempts_max)
+        is_last_attempt = batch.attempts >= self._limits.store_attempts_max
+        take_answers(batch, stored.answers, self._identity.node, is_last_attempt)
         if puts_of(self.state, batch):
             self.state.counters.store_retries += 1
             pause_s = self._limits.store_retry_s * 2 ** (batch.attempts - 1)

@@ -1,0 +1,282 @@
+"""The client of the datastores, for the shells of gateways and workers.
+
+One link a node, opened when it is first used and again after it was lost. Puts raise; a get never does: a node that
+can't be reached, or does not answer in time, makes its reads' answers UNAVAILABLE or DEADLINE_EXCEEDED, so that a batch
+loses the tasks that read there and no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Protocol, assert_never
+
+from covey.clock import Clock
+from covey.errors import CoveyError, DeadlineExceeded, Reason, ResourceExhausted, Status, Unavailable
+from covey.grouping import Scope
+from covey.link import Dial, Link, LinkClosed
+from covey.messages import EndWatch, FromDatastore, Get, GetDone, Put, PutDone, ToDatastore, Watch, Watched
+from covey.model import Answer, ObjectRef, ObjectValue, Placement, Read
+from covey.reads import Fetched, gather, split_by_node
+from covey.wire.status import error_of
+
+DatastoreLink = Link[ToDatastore, FromDatastore]
+
+WATCH_UNREAD_MAX = 1_000
+"""Objects that a watch may leave unread before it is ended with SLOW_READER."""
+
+
+class DatastoreClient:
+    """Puts into, reads from and watches the datastores; an async context, at whose end its links are closed.
+
+    `set_nodes` says where the nodes listen.
+    """
+
+    def __init__(self, dial: Dial[ToDatastore, FromDatastore], clock: Clock) -> None:
+        self._dial = dial
+        self._clock = clock
+        self._addresses: dict[str, str] = {}
+        self._connections: dict[str, _Connection] = {}  # by address
+        self._tasks = asyncio.TaskGroup()
+        self._numbers = itertools.count(1)
+
+    async def __aenter__(self) -> DatastoreClient:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    def set_nodes(self, placement: Placement) -> None:
+        """From now on these are the nodes; links to others are closed."""
+        self._addresses = {node.id: node.address for node in placement.nodes}
+        for address in [address for address in self._connections if address not in self._addresses.values()]:
+            self._connections.pop(address).close()
+
+    async def put(
+        self,
+        node: str,
+        scope: Scope,
+        ref: ObjectRef,
+        payload: bytes,
+        deadline: float,
+        *,
+        emission: bytes = b"",
+        previous_version: int | None = None,
+    ) -> ObjectRef:
+        """Store an object; its ref with its version, once the node has acknowledged it.
+
+        Raises Moved where the group lives elsewhere, VersionConflict, Unavailable, DeadlineExceeded, and NotFound or
+        InvalidArgument for a put that no node could take.
+        """
+        request = next(self._numbers)
+        done = await self._ask(node, Put(request, scope, ref, payload, emission, previous_version), deadline)
+        assert isinstance(done, PutDone), "a put is answered with PutDone"
+        error = error_of(done.status, done.reason, done.message)
+        if error is not None:
+            raise error
+        assert done.ref is not None, "a put that went well has a version"
+        return done.ref
+
+    async def get(self, scope: Scope, reads: Sequence[Read], deadline: float, local_node: str = "") -> Fetched:
+        """Read from all the nodes that the reads name, in parallel, one round trip each."""
+        split = split_by_node(reads)
+        asks = [
+            self._get_from(node, scope, tuple([reads[at] for at in positions]), deadline)
+            for node, positions in split.items()
+        ]
+        # A single node, the common case, is asked without a task.
+        answers = [await asks[0]] if len(asks) == 1 else await asyncio.gather(*asks)
+        return gather(reads, dict(zip(split, answers, strict=True)), local_node)
+
+    async def watch(self, node: str, scope: Scope, pool: str) -> AsyncIterator[ObjectValue]:
+        """The objects put into a pool on one node from now on, at least once.
+
+        Raises ResourceExhausted (SLOW_READER), Unavailable when the node is lost, and NotFound for an unknown pool.
+        """
+        connection = self._connection(node)
+        link = await connection.open()
+        request = next(self._numbers)
+        watcher = connection.listeners[request] = _Watcher()
+        link.send(Watch(request, scope, pool))
+        try:
+            while True:
+                for value in await watcher.take():
+                    yield value
+        finally:
+            if connection.listeners.pop(request, None) is not None:
+                link.send(EndWatch(request))
+
+    async def _get_from(self, node: str, scope: Scope, reads: tuple[Read, ...], deadline: float) -> tuple[Answer, ...]:
+        """One node's answers to its reads; a node that fails answers all of them alike."""
+        try:
+            done = await self._ask(node, Get(next(self._numbers), scope, reads, deadline), deadline)
+        except CoveyError as error:
+            return (Answer((), False, error.status, error.reason, error.message),) * len(reads)
+        assert isinstance(done, GetDone), "a get is answered with GetDone"
+        return done.answers
+
+    async def _ask(self, node: str, message: Put | Get, deadline: float) -> PutDone | GetDone:
+        connection = self._connection(node)
+        delay = deadline - self._clock.now()
+        try:
+            async with asyncio.timeout(delay if delay < math.inf else None):
+                link = await connection.open()
+                reply = connection.listeners[message.request] = _Reply()
+                link.send(message)
+                return await reply.answer
+        except TimeoutError:
+            raise DeadlineExceeded(f"the datastore of node {node} did not answer in time") from None
+        finally:
+            connection.listeners.pop(message.request, None)
+
+    def _connection(self, node: str) -> _Connection:
+        address = self._addresses.get(node)
+        if address is None:
+            raise Unavailable(f"no datastore of node {node!r} is known", Reason.NO_HOME)
+        connection = self._connections.get(address)
+        if connection is None:
+            connection = self._connections[address] = _Connection(self._dial, address, self._tasks)
+        return connection
+
+
+# --- who hears what a node says --------------------------------------------------------------------------------------
+
+
+class _Listener(Protocol):
+    """Whom the answers to one request go to."""
+
+    def hear(self, message: FromDatastore) -> bool:
+        """Take an answer; whether more may come."""
+
+    def lose(self, error: CoveyError) -> None:
+        """No answer will come."""
+
+
+class _Reply:
+    """The one answer to a put or a get."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[PutDone | GetDone] = asyncio.get_running_loop().create_future()
+
+    def hear(self, message: FromDatastore) -> bool:
+        if not self.answer.done() and not isinstance(message, Watched):
+            self.answer.set_result(message)
+        return False
+
+    def lose(self, error: CoveyError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class _Watcher:
+    """What a watch has brought and nobody has taken yet."""
+
+    def __init__(self) -> None:
+        self._unread: list[ObjectValue] = []
+        self._failure: CoveyError | None = None
+        self._arrived = asyncio.Event()
+
+    def hear(self, message: FromDatastore) -> bool:
+        if not isinstance(message, Watched):
+            return True
+        if message.value is not None and message.status is Status.OK:
+            self._unread.append(message.value)
+        else:
+            self._failure = error_of(message.status, message.reason, message.message)
+        if self._failure is None and len(self._unread) > WATCH_UNREAD_MAX:
+            unread = f"a watch left {WATCH_UNREAD_MAX:,} objects unread"
+            self._failure = ResourceExhausted(unread, Reason.SLOW_READER)
+        self._arrived.set()
+        return self._failure is None
+
+    def lose(self, error: CoveyError) -> None:
+        self._failure = error
+        self._arrived.set()
+
+    async def take(self) -> list[ObjectValue]:
+        """What has come, at least one; raises what ended the watch, after everything that came before."""
+        while not self._unread:
+            if self._failure is not None:
+                raise self._failure
+            self._arrived.clear()
+            await self._arrived.wait()
+        unread, self._unread = self._unread, []
+        return unread
+
+
+class _Connection:
+    """The link to one address, as long as it lasts, and who waits for answers on it."""
+
+    def __init__(self, dial: Dial[ToDatastore, FromDatastore], address: str, tasks: asyncio.TaskGroup) -> None:
+        self.listeners: dict[int, _Listener] = {}
+        self._dial = dial
+        self._address = address
+        self._tasks = tasks
+        self._link: DatastoreLink | None = None
+        self._opening: asyncio.Future[DatastoreLink] | None = None
+        self._speaking: asyncio.Task[None] | None = None
+
+    async def open(self) -> DatastoreLink:
+        """The link; opened if there is none. Raises Unavailable when nobody answers."""
+        if self._link is not None:
+            return self._link
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_future()
+            self._speaking = self._tasks.create_task(self._speak(self._opening))
+        return await asyncio.shield(self._opening)  # others wait for it too
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+        elif self._speaking is not None:
+            self._speaking.cancel()
+
+    async def _speak(self, opening: asyncio.Future[DatastoreLink]) -> None:
+        """Open the link and hear what it says for as long as it lasts."""
+        lost: CoveyError = Unavailable(f"the link to the datastore at {self._address} was closed", Reason.HOME_LOST)
+        try:
+            async with self._dial(self._address) as link:
+                self._link, self._opening = link, None
+                opening.set_result(link)
+                try:
+                    while True:
+                        for message in await link.receive():
+                            self._hear(link, message)
+                except LinkClosed as error:
+                    lost = _home_lost(self._address, error)
+                finally:
+                    self._link = None
+        except CoveyError as error:
+            lost = _home_lost(self._address, error)
+        finally:
+            self._opening = None
+            if not opening.done():
+                opening.set_exception(lost)
+            listeners, self.listeners = self.listeners, {}
+            for listener in listeners.values():
+                listener.lose(lost)
+
+    def _hear(self, link: DatastoreLink, message: FromDatastore) -> None:
+        listener = self.listeners.get(message.request)
+        if listener is None or listener.hear(message):
+            return
+        self.listeners.pop(message.request, None)
+        match message:
+            case Watched(status=Status.OK):
+                link.send(EndWatch(message.request))
+            case Watched() | PutDone() | GetDone():
+                pass
+            case _:
+                assert_never(message)
+
+
+def _home_lost(address: str, error: CoveyError) -> Unavailable:
+    return Unavailable(f"the datastore at {address} is gone: {error.message}", Reason.HOME_LOST)

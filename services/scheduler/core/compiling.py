@@ -1,0 +1,26 @@
+"""What follows from a declaration, looked up once for all of its tasks."""
+
+from __future__ import annotations
+
+from covey.declaration import Declaration, Missing, graph
+from covey.model import Scope
+from covey.services.scheduler.core.state import PipelinePlan, StageId, StagePlan
+
+
+def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
+    """A version of a pipeline with what the core looks up for every task."""
+    found = graph(declaration)
+    stages = {}
+    for stage in declaration.stages:
+        below = [other for other in declaration.stages if other.join and stage.name in found.upstream[other.name]]
+        joins = [other.join.missing for other in below if other.join is not None]
+        stages[stage.name] = StagePlan(
+            id=StageId(scope, declaration.version, stage.name),
+            declaration=stage,
+            pool=found.pools[stage.on],
+            needs=tuple(found.pools[need.pool] for need in stage.needs),
+            state_pool=found.pools[stage.state_pool] if stage.state_pool is not None else None,
+            fatal=Missing.DROP in joins,
+            tolerated=bool(joins) and Missing.DROP not in joins,
+        )
+    return PipelinePlan(scope, declaration, found, stages)

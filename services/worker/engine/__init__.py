@@ -1,0 +1,1 @@
+"""What runs stages: threads on a CPU, streams on a CUDA device, or an emulation of one."""

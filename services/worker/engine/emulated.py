@@ -1,0 +1,52 @@
+"""A device that is busy for a profiled time without using the CPU, so that many fit on two cores.
+
+For experiments only: its name begins with "emulated", and so does every figure that comes of it. What tasks emit is
+real, computed on the CPU, which must be quicker at it than the device that is emulated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from covey.clock import Clock
+from covey.declare import Stage
+from covey.model import Priority
+from covey.services.worker.engine.base import Engine, Job, Ran
+
+Profile = Callable[[str, int], float]
+"""(stage, batch size) -> seconds in the lane."""
+
+
+class EmulatedEngine:
+    """An engine whose lanes stay busy for as long as `profile` says."""
+
+    def __init__(self, inner: Engine, profile: Profile, clock: Clock) -> None:
+        self._inner = inner
+        self._profile = profile
+        self._clock = clock
+
+    @property
+    def device(self) -> str:
+        return f"emulated on {self._inner.device}"
+
+    @property
+    def lanes(self) -> tuple[Priority | None, ...]:
+        return self._inner.lanes
+
+    async def load(self, stage: Stage) -> None:
+        await self._inner.load(stage)
+
+    async def run(self, job: Job, lane: int) -> Ran:
+        started = self._clock.now()
+        ran = await self._inner.run(job, lane)
+        busy_s = self._profile(job.stage.declaration.name, len(job.inputs))
+        await asyncio.sleep(max(0.0, started + busy_s - self._clock.now()))
+        return replace(ran, seconds=self._clock.now() - started)
+
+    async def unload(self, stage: Stage) -> None:
+        await self._inner.unload(stage)
+
+    def close(self) -> None:
+        self._inner.close()

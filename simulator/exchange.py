@@ -1,0 +1,107 @@
+"""What a gateway or worker asks of datastores: puts and gets over one link a node, dialled when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from covey.errors import Reason, Status
+from covey.grouping import Scope
+from covey.messages import FromDatastore, Get, GetDone, Put, PutDone, Watched
+from covey.model import Answer, Read
+from covey.reads import Fetched, gather, split_by_node
+from covey.simulator.network import End, Network
+from covey.simulator.world import Process
+
+LATE_S = 0.05
+"""How long past its deadline a request waits for its answer."""
+
+Done = Callable[[Any], None]
+
+
+class Exchange:
+    """A process's requests to datastores. A lost link fails what was asked over it, as UNAVAILABLE."""
+
+    def __init__(self, process: Process[Any, Any], network: Network) -> None:
+        self._process = process
+        self._network = network
+        self._links: dict[str, End] = {}
+        self._queued: dict[str, list[Put | Get]] = {}
+        self._asked: dict[int, tuple[str, Put | Get, Done]] = {}
+        self._last = 0
+
+    def put(self, node: str, scope: Scope, put: Put, deadline: float, done: Callable[[PutDone], None]) -> None:
+        """Store an object; `done` gets the answer, whatever happens."""
+        self._last += 1
+        self._ask(node, Put(self._last, scope, put.ref, put.payload, put.emission, put.previous_version), done)
+        self._process.world.at(deadline + LATE_S, self._expire, self._last)
+
+    def fetch(
+        self, scope: Scope, reads: Sequence[Read], deadline: float, node: str, done: Callable[[Fetched], None]
+    ) -> None:
+        """Ask each node for its part of the reads; `done` gets them merged. `node` is the one that is not remote."""
+        split = split_by_node(reads)
+        answered: dict[str, Sequence[Answer]] = {}
+
+        def take(name: str, answer: GetDone) -> None:
+            answered[name] = answer.answers
+            if len(answered) == len(split):
+                done(gather(reads, answered, node))
+
+        for name, positions in split.items():
+            self._last += 1
+            get = Get(self._last, scope, tuple([reads[position] for position in positions]), deadline)
+            self._ask(name, get, lambda answer, name=name: take(name, answer))
+            self._process.world.at(deadline + LATE_S, self._expire, self._last)
+        if not split:
+            done(gather(reads, answered, node))
+
+    def heard(self, messages: Sequence[FromDatastore]) -> None:
+        """Answers have come."""
+        for message in messages:
+            asked = self._asked.pop(message.request, None)
+            if asked is not None and not isinstance(message, Watched):
+                asked[2](message)
+
+    def ended(self, end: End) -> None:
+        """A link to a node is gone, with all that was asked over it."""
+        self._fail([name for name, link in self._links.items() if link is end])
+
+    def _ask(self, node: str, request: Put | Get, done: Done) -> None:
+        self._asked[request.request] = (node, request, done)
+        if node in self._links:
+            self._links[node].send(request)
+        elif node in self._queued:
+            self._queued[node].append(request)
+        else:
+            self._queued[node] = [request]
+            self._network.dial(self._process, node, "exchange", lambda end: self._dialled(node, end))
+
+    def _dialled(self, node: str, end: End | None) -> None:
+        queued = self._queued.pop(node)
+        if end is None:
+            self._fail([node])
+            return
+        self._links[node] = end
+        for request in queued:
+            end.send(request)
+
+    def _fail(self, nodes: Sequence[str]) -> None:
+        for name in nodes:
+            self._links.pop(name, None)
+        for number in [number for number, (name, _, _) in self._asked.items() if name in nodes]:
+            name, request, done = self._asked.pop(number)
+            done(_failure(request, Status.UNAVAILABLE, Reason.HOME_LOST, f"node {name!r} can't be reached"))
+
+    def _expire(self, number: int) -> None:
+        asked = self._asked.pop(number, None)
+        if asked is not None and self._process.alive:
+            name, request, done = asked
+            done(_failure(request, Status.DEADLINE_EXCEEDED, Reason.LATE, f"node {name!r} did not answer in time"))
+
+
+def _failure(request: Put | Get, status: Status, reason: Reason, message: str) -> PutDone | GetDone:
+    if isinstance(request, Put):
+        return PutDone(request.request, None, status, reason, message)
+    answer = Answer((), False, status, reason, message)
+    return GetDone(request.request, tuple([answer for _ in request.reads]))
