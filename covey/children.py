@@ -42,10 +42,15 @@ class Child:
     def running(self) -> bool:
         return self.process.returncode is None
 
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal, unless the child has ended."""
+    def terminate(self) -> None:
+        """Ask the child to stop, unless it has ended."""
         if self.running:
-            self.process.send_signal(number)
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End the child at once, unless it has ended."""
+        if self.running:
+            self.process.kill()
 
     async def ended(self) -> Death:
         """Wait until the child ends, whatever the reason."""
@@ -70,7 +75,7 @@ async def start_child(name: str, command: Sequence[str], environment: Mapping[st
 async def stop_children(children: Sequence[Child], grace_s: float) -> None:
     """Ask all of them to stop, and kill what still runs after `grace_s`, or at once when this is cancelled."""
     for child in children:
-        child.send_signal(signal.SIGTERM)
+        child.terminate()
     try:
         async with asyncio.timeout(grace_s):
             await _all_ended(children)
@@ -78,7 +83,7 @@ async def stop_children(children: Sequence[Child], grace_s: float) -> None:
         pass
     finally:
         for child in children:
-            child.send_signal(signal.SIGKILL)
+            child.kill()
     await _all_ended(children)
 
 

@@ -1,4 +1,4 @@
-"""The whole mesh on this machine, as child processes: what `covey up`, `make run` and the end-to-end tests start and stop.
+"""The whole mesh on this machine, as child processes: what `covey up`, `make run` and the end-to-end tests start.
 
     async with LocalCluster("examples.quickstart.pipeline:app", folder=Path("runs/now")) as cluster:
         async with covey.connect(cluster.address) as client: ...
@@ -11,6 +11,7 @@ them. A child that dies is reported and not started again.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -20,28 +21,31 @@ from types import TracebackType
 
 from covey.children import Child, Death, start_child, stop_children, tail
 from covey.embedded_valkey import valkey_process
-from covey.errors import Unavailable
-from covey.healthcheck import check_health
+from covey.errors import NotFound, Unavailable
 from covey.loading import load_pipeline
-from covey.registry import Member
+from covey.registry import Member, Registry
 from covey.settings import environment_with
 from covey.tether import tethered
 from covey.valkey import ValkeyRegistry, valkey_client
+from covey.wire.gateway_client import gateway_at
 
 TENANT = "default"
+VALKEY = "valkey"
+GATEWAY = "gateway"
 START_S_MAX = 60.0
 """Until everyone is there: the slowest part is a worker that imports torch on a busy machine."""
 POLL_S = 0.05
 GRACE_S = {"gateway": 1.2, "scheduler": 0.7, "worker": 0.9, "datastore": 0.7}
 """How long each kind may take to stop, in this order; with Valkey's share it stays below 5 s."""
+KILL_AFTER_S = 0.2
+"""A process that has not ended so long after its grace is killed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A process of the cluster, for people. Valkey and the services have an address each."""
+    """A running process of the cluster, for people."""
 
     name: str
-    kind: str
     pid: int
     address: str
     node: str
@@ -56,35 +60,172 @@ class LocalCluster:
         self,
         app: str,
         *,
+        folder: Path,
         nodes: int = 2,
         workers: int = 2,
         listen: str = "127.0.0.1:0",
         redis_url: str = "",
-        folder: Path,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         """`listen` is the gateway's; logs go to `folder`; `settings` are more COVEY_* variables for every service.
 
         Without a `redis_url` the cluster has a Valkey of its own, which forgets everything at the end.
         """
-        self.app = app
-        self.folder = folder
-        self.redis_url = redis_url
         self.address = ""
-        self._nodes = nodes
-        self._workers = workers
-        self._listen = listen
+        self._app = app
+        self._folder = folder.absolute()
+        self._redis_url = redis_url
+        self._suffix = f"-{os.getpid()}" if redis_url else ""  # others may share that Valkey
         self._settings = dict(settings or {})
+        self._plan = self._planned(nodes, workers, listen)
         self._children: dict[str, Child] = {}
+        self._members: dict[str, Member] = {}
         self._deaths: asyncio.Queue[Death] = asyncio.Queue()
         self._stopping = False
-        self._members: dict[str, Member] = {}
+        self._watchers = asyncio.TaskGroup()
+        self._stack = AsyncExitStack()
 
     @property
     def pids(self) -> dict[str, int]:
         """The running processes by name: valkey, datastore-1, scheduler, worker-1, gateway and so on."""
         return {name: child.pid for name, child in self._children.items() if child.running}
 
+    @property
+    def parts(self) -> list[Part]:
+        """The running processes with where they listen and log."""
+        return [self._part(child) for child in self._children.values() if child.running]
+
     async def death(self) -> Death:
         """Wait until a child dies that nobody has asked to stop; each death is told once."""
         return await self._deaths.get()
+
+    async def __aenter__(self) -> LocalCluster:
+        """Start everything and wait until the mesh takes events.
+
+        Raises DeclarationError for a mistake in the pipeline, Unavailable when a part dies or does not get ready.
+        """
+        declaration = load_pipeline(self._app).declaration()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        async with AsyncExitStack() as stack:
+            await self._watchers.__aenter__()
+            stack.push_async_callback(self._watchers.__aexit__, None, None, None)  # errors come through unwrapped
+            await self._start_valkey(stack)
+            registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(self._redis_url)))
+            await registry.publish(TENANT, declaration)
+            stack.push_async_callback(self._stop)
+            for name, settings in self._plan.items():
+                await self._start(name, settings)
+            await self._wait_until_ready(registry, declaration.pipeline)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    def _planned(self, nodes: int, workers: int, listen: str) -> dict[str, dict[str, str]]:
+        """Each service's own settings by its name, in the order of starting."""
+        homes = [f"node-{number}{self._suffix}" for number in range(1, nodes + 1)]
+        plan: dict[str, dict[str, str]] = {}
+        for number, home in enumerate(homes, 1):
+            plan[f"datastore-{number}"] = {"COVEY_NODE": home}
+        plan["scheduler"] = {}
+        for number in range(workers):
+            plan[f"worker-{number + 1}"] = {"COVEY_NODE": homes[number % nodes], "COVEY_APP": self._app}
+        plan[GATEWAY] = {"COVEY_LISTEN": listen}
+        return plan
+
+    async def _start_valkey(self, stack: AsyncExitStack) -> None:
+        if self._redis_url:
+            return
+        log = self._folder / f"{VALKEY}.log"
+        started = valkey_process(options=("--logfile", str(log)))
+        self._redis_url, process = await stack.enter_async_context(started)
+        stack.callback(self._expect_ends)
+        self._watch(Child(VALKEY, log, process))
+
+    async def _start(self, name: str, settings: Mapping[str, str]) -> None:
+        common = {
+            "COVEY_ID": f"{name}{self._suffix}",
+            "COVEY_REDIS_URL": self._redis_url,
+            "COVEY_LISTEN": "127.0.0.1:0",
+            "COVEY_ADVERTISE": "",
+            "COVEY_GRACE_S": str(GRACE_S[_kind(name)]),
+        }
+        command = tethered([sys.executable, "-m", f"covey.services.{_kind(name)}"])
+        environment = environment_with({**self._settings, **common, **settings})
+        self._watch(await start_child(name, command, environment, self._folder))
+
+    def _watch(self, child: Child) -> None:
+        self._children[child.name] = child
+        self._watchers.create_task(self._report_death(child))
+
+    async def _report_death(self, child: Child) -> None:
+        death = await child.ended()
+        if not self._stopping:
+            self._deaths.put_nowait(death)
+
+    # --- getting ready -----------------------------------------------------------------------------------------------
+
+    async def _wait_until_ready(self, registry: Registry, pipeline: str) -> None:
+        missing = ""
+        try:
+            async with asyncio.timeout(START_S_MAX):
+                while missing := await self._missing(registry, pipeline):
+                    if not self._deaths.empty():
+                        death = self._deaths.get_nowait()
+                        raise Unavailable(f"{death} while starting; {death.log} ends with\n{tail(death.log)}")
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            raise Unavailable(
+                f"the mesh was not ready within {START_S_MAX:g} s: {missing}; the logs are in {self._folder}"
+            ) from None
+
+    async def _missing(self, registry: Registry, pipeline: str) -> str:
+        """What the mesh still lacks to take events; empty when it lacks nothing."""
+        try:
+            found = [member for kind in GRACE_S for member in await registry.members(kind)]
+            self._members = {member.id: member for member in found}
+            absent = [name for name in self._plan if f"{name}{self._suffix}" not in self._members]
+            if absent:
+                return f"{', '.join(absent)} did not register"
+            self.address = self._member(GATEWAY).address
+            async with gateway_at(self.address) as gateway:
+                description = await gateway.describe(TENANT, pipeline)
+        except (Unavailable, NotFound) as error:
+            return error.message
+        homes = {node.id for node in description.nodes}
+        away = [name for name in self._plan if _kind(name) == "datastore" and self._member(name).node not in homes]
+        return f"{', '.join(away)} did not become a home" if away else ""
+
+    def _member(self, name: str) -> Member:
+        return self._members[f"{name}{self._suffix}"]
+
+    def _part(self, child: Child) -> Part:
+        if child.name == VALKEY:
+            return Part(child.name, child.pid, self._redis_url, "", "", child.log)
+        member = self._member(child.name)
+        return Part(child.name, child.pid, member.address, member.node, member.device, child.log)
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        """Stop kind after kind. Whatever interrupts it, no service runs any more when it ends."""
+        self._expect_ends()
+        services = [child for child in self._children.values() if child.name in self._plan]
+        try:
+            for kind, grace_s in GRACE_S.items():
+                await stop_children([child for child in services if _kind(child.name) == kind], grace_s + KILL_AFTER_S)
+        finally:
+            for child in services:
+                child.kill()
+
+    def _expect_ends(self) -> None:
+        self._stopping = True
+
+
+def _kind(name: str) -> str:
+    return name.partition("-")[0]

@@ -30,12 +30,21 @@ async def embedded_valkey(
     With a `directory` every write is logged there (AOF, flushed each second) and found again; without one nothing is
     kept. `program` is another server than the embedded one; `options` are more of its arguments. Raises Unavailable.
     """
+    async with valkey_process(directory, program, options) as (url, _):
+        yield url
+
+
+@asynccontextmanager
+async def valkey_process(
+    directory: Path | None = None, program: Path | None = None, options: Sequence[str] = ()
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """`embedded_valkey` for whoever watches over the process as well."""
     with tempfile.TemporaryDirectory(prefix="covey-valkey-") as scratch:
         home = directory or Path(scratch)
         home.mkdir(parents=True, exist_ok=True)
         process, port = await _started(program or get_binary_path(), home, directory is not None, options)
         try:
-            yield f"redis://127.0.0.1:{port}"
+            yield f"redis://127.0.0.1:{port}", process
         finally:
             await _stopped(process)
 

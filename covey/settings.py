@@ -68,6 +68,11 @@ def otlp_is_configured(signal: str, environment: Mapping[str, str] | None = None
     )
 
 
+def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child process: this one's, with `settings` in it."""
+    return {**os.environ, **settings}
+
+
 def quieten_grpc() -> None:
     """Keep gRPC's core from writing every lost connection to stderr, unless the user asks for it."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

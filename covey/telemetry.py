@@ -60,6 +60,7 @@ class Attribute(enum.StrEnum):
     REMOTE = "covey.remote"
     INCOMPLETE = "covey.incomplete"
     ATTEMPT = "covey.attempt"
+    QUEUED_S = "covey.queued_s"
 
 
 class Kind(enum.Enum):

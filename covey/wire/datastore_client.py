@@ -253,16 +253,19 @@ class _Connection:
                 except LinkClosed as error:
                     lost = _home_lost(self._address, error)
                 finally:
-                    self._link = None
+                    self._link = None  # before the farewell, during which the next link may open
+                    self._lose_all(lost)
         except CoveyError as error:
             lost = _home_lost(self._address, error)
         finally:
-            self._opening = None
             if not opening.done():
+                self._opening = None
                 opening.set_exception(lost)
-            listeners, self.listeners = self.listeners, {}
-            for listener in listeners.values():
-                listener.lose(lost)
+
+    def _lose_all(self, error: CoveyError) -> None:
+        listeners, self.listeners = self.listeners, {}
+        for listener in listeners.values():
+            listener.lose(error)
 
     def _hear(self, link: DatastoreLink, message: FromDatastore) -> None:
         listener = self.listeners.get(message.request)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,11 +21,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import grpc
 
 from covey.clock import Clock
-from covey.errors import CoveyError, Reason
+from covey.errors import Bug, CoveyError, Reason
 from covey.link import QUEUE_MAX, LinkClosed, Serve
 from covey.wire.envelopes import Decode, Encode
 from covey.wire.linger import Linger
 from covey.wire.status import error_of_rpc
+
+log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 1024 * 1024
 """What is joined into one gRPC message; a single larger envelope goes alone."""
@@ -140,6 +143,9 @@ class GrpcLink(Generic[Out, In]):
                     await self._stream.write(data)
             if self.failure is None:
                 await self._stream.finish()
+        except (ValueError, TypeError) as error:  # what no field of the message can hold
+            log.exception("a message to %s can't be written", self.peer)
+            self.fail(Bug(f"a message can't be written: {type(error).__name__}"))
         except CoveyError as error:
             self.failure = self.failure or error
             self._queue.clear()

@@ -6,32 +6,26 @@ The tenant comes from the call's metadata (`covey-tenant`); a call's own gRPC de
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 
 from covey.clock import Clock
-from covey.edge import Misread, ToEdge
 from covey.errors import InvalidArgument, Reason
-from covey.model import Outcome
 from covey.services.gateway.shell import Gateway
+from covey.services.gateway.streaming import EventStream
 from covey.v1 import gateway_pb2 as pb
 from covey.v1 import gateway_pb2_grpc
 from covey.wire.convert import edge
 from covey.wire.convert.objects import object_to_wire, outcome_to_wire
 from covey.wire.options import MESSAGE_BYTES_MAX
 from covey.wire.server import Service
-from covey.wire.streams import AcceptedLinks
 
 SERVICE = "covey.v1.GatewayService"
 TENANT = "covey-tenant"
 TENANT_DEFAULT = "default"
 TENANT_CHARS_MAX = 128
-UNREAD_MAX = 4_096
-"""Outcomes that a stream's client may leave unread before it is cut off."""
-
 ANSWER_BYTES_MAX = MESSAGE_BYTES_MAX - (1 << 20)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -94,7 +88,7 @@ def tenant_of(context: Context) -> str:
 
 def _capped(budget_s: float | None, context: Context) -> float | None:
     """What the request asks for, but no more than remains of the call."""
-    remaining_s = context.time_remaining()
+    remaining_s = cast("float | None", context.time_remaining())  # None: the call has no deadline
     if remaining_s is None:
         return budget_s
     return remaining_s if budget_s is None else min(budget_s, remaining_s)
@@ -102,15 +96,24 @@ def _capped(budget_s: float | None, context: Context) -> float | None:
 
 def service(gateway: Gateway, clock: Clock) -> Service:
     """The gateway's service, as a server takes it."""
-    streams: AcceptedLinks[Outcome, ToEdge | Misread] = AcceptedLinks(gateway.serve_stream, clock, UNREAD_MAX)
+    live: dict[int, EventStream] = {}
 
-    async def stream(requests: object, context: Any) -> None:
-        await streams.accept(context, edge.encode_outcome, edge.edge_decoder(tenant_of(context)))
+    async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
+        served = EventStream(gateway, tenant_of(context), clock)
+        live[id(served)] = served
+        try:
+            await served.serve(requests, context)
+        finally:
+            del live[id(served)]
 
     def add_to(server: grpc.aio.Server) -> None:
-        gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(gateway), server)
-        # Outcomes and events are (de)serialised by the stream itself, which joins them as bytes.
-        handler = grpc.stream_stream_rpc_method_handler(stream)
+        # The stream reads and writes bytes itself; handlers that are added first are found first.
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(stream)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Stream": handler}),))
+        gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayServicer(gateway), server)
 
-    return Service(SERVICE, add_to, streams.hang_up)
+    def hang_up() -> None:
+        for served in list(live.values()):
+            served.hang_up()
+
+    return Service(SERVICE, add_to, hang_up)

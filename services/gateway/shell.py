@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, assert_never
 
 from covey.clock import Clock
 from covey.driver import Driver
-from covey.edge import Description, EventName, Misread, NewEvent, NewObject, ToEdge, Wanted
+from covey.edge import Description, EventName, NewEvent, NewObject, ToEdge, Wanted
 from covey.errors import CoveyError, NotFound, Reason, Unavailable
 from covey.link import Dial, Link, LinkClosed, memory_link
 from covey.messages import Beat, CancelEvent, GatewayJoined, SchedulerToGateway, SubmitEvent, View
 from covey.model import Answer, ObjectRef, ObjectValue, Outcome, Scope
 from covey.registry import Registry
-from covey.services.gateway.core import outcomes
 from covey.services.gateway.core.commands import (
     AdoptView,
     AnswerCancel,
@@ -84,7 +83,7 @@ class Gateway:
         self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
         self._numbers = itertools.count(1)
         self._futures: dict[int, Answered] = {}
-        self._streams: dict[int, Link[Outcome, ToEdge | Misread]] = {}
+        self._streams: dict[int, Callable[[Outcome], None]] = {}
         self._dialed: Link[ToLeader, SchedulerToGateway] | None = None
         self._leader: Link[ToLeader, SchedulerToGateway] | None = None
         """The dialed link, once the core has joined over it."""
@@ -97,15 +96,9 @@ class Gateway:
             group.create_task(self._driver.run())
             group.create_task(self._follow_leaders())
 
-    async def drain(self, grace_s: float) -> None:
-        """Take nothing new, and wait until everything open has ended, for `grace_s` at most."""
+    def drain(self) -> None:
+        """Take nothing new; what is open may finish."""
         self._driver.post(DrainStarted())
-        try:
-            async with asyncio.timeout(grace_s):
-                while self._futures or not self._core.is_drained:
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            return
 
     # --- the edge ---
 
@@ -155,37 +148,42 @@ class Gateway:
     async def stream(self, tenant: str) -> AsyncIterator[Link[ToEdge, Outcome]]:
         """A stream within this process; events name their tenants themselves."""
         mine: Link[ToEdge, Outcome]
-        theirs: Link[Outcome, ToEdge | Misread]
+        theirs: Link[Outcome, ToEdge]
         mine, theirs = memory_link(f"client of {tenant}", "gateway")
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.serve_stream(theirs))
+            group.create_task(self._serve_stream(theirs))
             try:
                 yield mine
             finally:
                 mine.close()
 
-    async def serve_stream(self, link: Link[Outcome, ToEdge | Misread]) -> None:
-        """Take events and give outcomes over a link, for as long as it lasts."""
+    async def _serve_stream(self, link: Link[Outcome, ToEdge]) -> None:
+        with self.opened_stream(link.send) as call:
+            try:
+                while True:
+                    for message in await link.receive():
+                        await self.take(call, message)
+            except LinkClosed:
+                return
+
+    @contextmanager
+    def opened_stream(self, deliver: Callable[[Outcome], None]) -> Iterator[int]:
+        """A call that many events belong to; what is open at its end is withdrawn."""
         call = next(self._numbers)
-        self._streams[call] = link
+        self._streams[call] = deliver
         try:
-            while True:
-                for message in await link.receive():
-                    await self._take(call, message)
-        except LinkClosed:
-            return
+            yield call
         finally:
             del self._streams[call]
             self._driver.post(ClientGone(call))
 
-    async def _take(self, call: int, message: ToEdge | Misread) -> None:
+    async def take(self, call: int, message: ToEdge) -> None:
+        """Hand in what came on a stream."""
         match message:
             case NewEvent():
                 await self._driver.accept(EventReceived(call, message))
             case EventName():
                 await self._driver.accept(CancelRequested(0, message))
-            case Misread(name, error):
-                self._streams[call].send(outcomes.refusal(name, error))
             case _:
                 assert_never(message)
 
@@ -244,7 +242,7 @@ class Gateway:
     def _deliver(self, call: int, outcome: Outcome) -> None:
         stream = self._streams.get(call)
         if stream is not None:
-            stream.send(outcome)
+            stream(outcome)
         else:
             self._answer(call, outcome)
 
@@ -310,5 +308,3 @@ class Gateway:
         finally:
             self._dialed = self._leader = None
             self._driver.post(LeaderLost())
-
-

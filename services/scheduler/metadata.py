@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
-from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisError
-
-from covey.errors import Unavailable
 from covey.model import GroupId, Scope
 from covey.services.scheduler.core.commands import GroupRecord
+from covey.valkey import Client, escaped, reaching
 
 PINS = "covey:pins"
 
@@ -51,11 +48,11 @@ class MemoryMetadata:
 class ValkeyMetadata:
     """Metadata in Valkey or Redis, one server or a cluster."""
 
-    def __init__(self, client: Redis | RedisCluster) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     async def write(self, records: Sequence[GroupRecord]) -> None:
-        try:
+        with reaching("the correlation metadata"):
             pipeline = self._client.pipeline(transaction=False)
             for record in records:
                 key = group_key(record.group)
@@ -68,36 +65,29 @@ class ValkeyMetadata:
                 pipeline.hset(key, mapping=fields)
                 pipeline.hincrby(key, "uses", record.uses)
             await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable("the correlation metadata can't be written: Valkey does not answer") from error
 
     async def pins(self) -> Pins:
-        try:
-            found = await self._client.hgetall(PINS)  # type: ignore[misc]
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable("the correlation metadata can't be read: Valkey does not answer") from error
-        return tuple((_group_of(_text(name)), _text(node)) for name, node in sorted(found.items()))
+        with reaching("the correlation metadata"):
+            found = await self._client.hgetall(PINS)
+        return tuple((_group_of(name.decode()), node.decode()) for name, node in sorted(found.items()))
 
     async def pin(self, group: GroupId, node: str) -> None:
         """Have a group live on a node whatever hashing says."""
-        await self._client.hset(PINS, _name(group), node)  # type: ignore[misc]
-        await self._client.hset(group_key(group), "pinned", node)  # type: ignore[misc]
+        with reaching("the correlation metadata"):
+            await self._client.hset(PINS, _name(group), node)
+            await self._client.hset(group_key(group), "pinned", node)
 
 
 def group_key(group: GroupId) -> str:
     """The key of a group's record; the group is the hash tag."""
-    tenant, pipeline, name = (quote(part, safe="") for part in (*group.scope, group.group))
+    tenant, pipeline, name = (escaped(part) for part in (*group.scope, group.group))
     return f"covey:{tenant}:{pipeline}:group:{{{name}}}"
 
 
 def _name(group: GroupId) -> str:
-    return ":".join(quote(part, safe="") for part in (*group.scope, group.group))
+    return ":".join(escaped(part) for part in (*group.scope, group.group))
 
 
 def _group_of(name: str) -> GroupId:
     tenant, pipeline, group = (unquote(part) for part in name.split(":"))
     return GroupId(Scope(tenant, pipeline), group)
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

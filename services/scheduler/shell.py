@@ -8,9 +8,9 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, assert_never
 
-from covey.clock import Clock
+from covey.clock import Clock, wall_time_ns
 from covey.driver import Driver
-from covey.errors import Unavailable
+from covey.errors import Reason, Unavailable
 from covey.link import Dial, Link, LinkClosed
 from covey.messages import (
     DatastoreToScheduler,
@@ -25,8 +25,17 @@ from covey.messages import (
     WorkerJoined,
     WorkerToScheduler,
 )
+from covey.model import Outcome
 from covey.registry import Member, Registry
-from covey.services.scheduler.core.commands import Command, Conclude, HangUp, Send, WriteMetadata
+from covey.services.scheduler.core.commands import (
+    Command,
+    Conclude,
+    HangUp,
+    RecordTraces,
+    Send,
+    TaskTrace,
+    WriteMetadata,
+)
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -42,7 +51,7 @@ from covey.services.scheduler.core.stimuli import (
     WorkerConnected,
 )
 from covey.services.scheduler.metadata import Metadata
-from covey.telemetry import NO_TELEMETRY, Telemetry
+from covey.telemetry import Attribute, Attributes, Metric, SpanName, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -55,26 +64,27 @@ class SchedulerShell:
 
     def __init__(
         self,
-        member: Member,
+        name: str,
         core: Scheduler,
         dial_worker: Dial[SchedulerToWorker, WorkerToScheduler],
         dial_datastore: Dial[SchedulerToDatastore, DatastoreToScheduler],
         registry: Registry,
         metadata: Metadata,
         clock: Clock,
+        tracer: Tracer,
         *,
         lease_s: float = 2.0,
         watch_s: float = 0.2,
-        telemetry: Telemetry = NO_TELEMETRY,
     ) -> None:
-        self._member = member
+        self._name = name
         self._core = core
         self._dials: dict[str, Dial[Any, Any]] = {"worker": dial_worker, "datastore": dial_datastore}
         self._registry = registry
         self._metadata = metadata
         self._lease_s = lease_s
         self._watch_s = watch_s
-        self._telemetry = telemetry
+        self._clock = clock
+        self._tracer = tracer
         self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
         self._numbers = itertools.count(1)
         self._links: dict[int, Link[Any, Any]] = {}
@@ -82,12 +92,14 @@ class SchedulerShell:
         self._epoch = 0
         self._known_epoch = 0
         self._elected = asyncio.Event()
+        self._settled = asyncio.Event()
+        """No event is open."""
 
-    async def run(self) -> None:
-        """Lead as soon as the lease is ours. Ends with an exception group only for bugs of ours."""
+    async def run(self, member: Member) -> None:
+        """Lead as soon as the lease is ours, reachable at the member's address. Raises for bugs of ours only."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._driver.run())
-            group.create_task(self._hold_the_lease())
+            group.create_task(self._hold_the_lease(member))
             await self._elected.wait()
             while True:
                 try:
@@ -96,32 +108,36 @@ class SchedulerShell:
                     log.warning("going on from memory: %s", error.message)
                 await asyncio.sleep(self._watch_s)
 
-    def drain(self) -> None:
-        """Admit nothing more."""
+    async def drain(self, grace_s: float) -> None:
+        """Admit nothing more, let what is open finish for `grace_s` seconds, and leave the lease to others."""
         self._driver.post(StopRequested())
-
-    @property
-    def open_events(self) -> int:
-        return len(self._core.state.cascades)
+        self._settled.clear()
+        try:
+            async with asyncio.timeout(grace_s):
+                if self._core.state.cascades:
+                    await self._settled.wait()
+                await self._registry.step_down(self._name)
+        except TimeoutError:
+            log.warning("events were still open after %g s", grace_s)
+        except Unavailable as error:
+            log.warning("the lease is left to expire: %s", error.message)
 
     # --- leadership and the registry ---------------------------------------------------------------------------------
 
-    async def _hold_the_lease(self) -> None:
+    async def _hold_the_lease(self, member: Member) -> None:
         while True:
             try:
-                if self._known_epoch > self._epoch > 0:
-                    await self._registry.step_down(self._member.id)  # a peer has followed a later leader than we are
-                leader = await self._registry.lead(
-                    self._member.id, self._member.address, self._lease_s, self._known_epoch
-                )
-                if leader.scheduler == self._member.id and leader.epoch != self._epoch:
+                leader = await self._registry.lead(member.id, member.address, self._lease_s, self._known_epoch)
+                if leader.scheduler == member.id and leader.epoch != self._epoch:
                     self._epoch = self._known_epoch = leader.epoch
                     log.info("leading in epoch %d", leader.epoch)
                     self._driver.post(Elected(leader.epoch))
                     self._elected.set()
-                elif leader.scheduler != self._member.id and self._epoch:
-                    raise SystemExit(f"{leader.scheduler} leads in epoch {leader.epoch}; a fresh start follows it")
+                elif leader.scheduler != member.id and self._epoch:
+                    raise Unavailable(f"{leader.scheduler} leads in epoch {leader.epoch} now", Reason.STALE_EPOCH)
             except Unavailable as error:
+                if error.reason is Reason.STALE_EPOCH:
+                    raise  # this process ends; whoever supervises it starts another, which stands by
                 log.warning("the lease is not renewed: %s", error.message)
             await asyncio.sleep(self._lease_s / 4)
 
@@ -145,7 +161,7 @@ class SchedulerShell:
     async def _speak_with(self, member: Member) -> None:
         try:
             async with self._dials[member.kind](member.address) as link:
-                link.send(LeaderJoined(self._epoch, self._member.id))
+                link.send(LeaderJoined(self._epoch, self._name))
                 await self._hear(link)
         except Unavailable as error:
             log.info("%s %s: %s", member.kind, member.id, error.message)
@@ -199,10 +215,15 @@ class SchedulerShell:
         match command:
             case Send(peer, message):
                 self._send(peer, message)
-            case Conclude(peer, outcome, traceparent):
-                self._telemetry.cascade_ended(outcome, traceparent)
+            case Conclude(peer, outcome, _):
+                self._count(outcome)
+                if not self._core.state.cascades:
+                    self._settled.set()
                 if peer is not None:
                     self._send(peer, OutcomeReady(outcome))
+            case RecordTraces(tasks):
+                for task in tasks:
+                    self._record(task)
             case HangUp(peer):
                 link = self._links.get(peer)
                 if link is not None:
@@ -225,3 +246,34 @@ class SchedulerShell:
             log.warning("%s", error.message)
             return MetadataWritten(failed=True)
         return MetadataWritten()
+
+    # --- telemetry ---------------------------------------------------------------------------------------------------
+
+    def _count(self, outcome: Outcome) -> None:
+        attributes: Attributes = {Attribute.PIPELINE: outcome.scope.pipeline, Attribute.STATUS: outcome.status}
+        self._tracer.telemetry.measure(Metric.OUTCOMES, 1, {**attributes, Attribute.REASON: outcome.reason})
+        self._tracer.telemetry.measure(Metric.EVENT_TIME, outcome.elapsed_s, attributes)
+        for stage in outcome.stages:
+            named: Attributes = {Attribute.STAGE: stage.stage}
+            self._tracer.telemetry.measure(Metric.TASKS_DONE, stage.tasks, named)
+            self._tracer.telemetry.measure(Metric.QUEUE_TIME, stage.queue_s / stage.tasks, named)
+
+    def _record(self, task: TaskTrace) -> None:
+        """A span of the wall clock from instants of the monotonic one."""
+        wall_ns, now = wall_time_ns(), self._clock.now()
+        start_ns, end_ns = (wall_ns - int((now - at) * 1e9) for at in (task.ready_at, task.ended_at))
+        attributes: Attributes = {
+            Attribute.STAGE: task.stage,
+            Attribute.EVENT: task.event_id,
+            Attribute.BATCH_SIZE: task.batch_size,
+            Attribute.QUEUED_S: task.dispatched_at - task.ready_at,
+        }
+        self._tracer.finish(
+            SpanName.SCHEDULE,
+            task.traceparent,
+            start_ns,
+            end_ns,
+            parent=task.parent,
+            attributes=attributes,
+            error=task.error,
+        )

@@ -38,10 +38,17 @@ from covey.wire.convert.objects import (
     ref_from_wire,
     ref_to_wire,
 )
-from covey.wire.envelopes import Decode, Encode, parsed
+from covey.wire.envelopes import Decode, parsed
 
 LIMIT = 1000
 """Objects that a prefix or group read gives, unless it says how many."""
+
+
+def scope_of(tenant: str, pipeline: str, what: str) -> Scope:
+    """The scope of a request; raises InvalidArgument when it names no pipeline."""
+    if not pipeline:
+        raise InvalidArgument(f"{what} names its pipeline")
+    return Scope(tenant, pipeline)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -62,10 +69,8 @@ def event_to_wire(event: NewEvent, out: pb.Event) -> None:
 
 def event_from_wire(wire: pb.Event, tenant: str) -> NewEvent:
     """Raises InvalidArgument for what no event can be."""
-    if not wire.pipeline:
-        raise InvalidArgument("an event names its pipeline")
     return NewEvent(
-        scope=Scope(tenant, wire.pipeline),
+        scope=scope_of(tenant, wire.pipeline, "an event"),
         key=wire.key,
         payload=wire.payload,
         id=wire.id,
@@ -141,10 +146,8 @@ def put_to_wire(new: NewObject) -> pb.PutRequest:
 
 
 def put_from_wire(wire: pb.PutRequest, tenant: str, budget_s: float | None) -> NewObject:
-    if not wire.pipeline:
-        raise InvalidArgument("a put names its pipeline")
     return NewObject(
-        scope=Scope(tenant, wire.pipeline),
+        scope=scope_of(tenant, wire.pipeline, "a put"),
         key=wire.key,
         payload=wire.payload,
         group=wire.group,
@@ -176,10 +179,12 @@ def get_to_wire(scope: Scope, wanted: Wanted) -> pb.GetRequest:
             return pb.GetRequest(pipeline=scope.pipeline, pool=pool, in_group=group, count=limit)
 
 
-def get_from_wire(wire: pb.GetRequest) -> Wanted:
+def get_from_wire(wire: pb.GetRequest, tenant: str) -> tuple[Scope, Wanted]:
     """Raises InvalidArgument when it is not exactly one of the four forms."""
-    if not wire.pipeline:
-        raise InvalidArgument("a get names its pipeline")
+    return scope_of(tenant, wire.pipeline, "a get"), _wanted_from_wire(wire)
+
+
+def _wanted_from_wire(wire: pb.GetRequest) -> Wanted:
     match wire.WhichOneof("what"):
         case "key":
             return KeyWanted(wire.key, wire.version, wire.group)

@@ -18,6 +18,7 @@ from covey.services.scheduler.core.dropping import drop_reason
 from covey.services.scheduler.core.placement import member_reads, reads_of, task_home
 from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
+from covey.services.scheduler.core.tracing import traceparent_of
 
 Drop = Callable[[Step, TaskState, Status, Reason, str], None]
 Queue = list[tuple[Urgency, int, TaskState]]
@@ -147,5 +148,5 @@ def _message(step: Step, task: TaskState) -> Task:
         fields=tuple(task.fields.items()),
         deadline=event.deadline,
         incomplete=task.cascade.incomplete or any(member.incomplete for member in task.members),
-        traceparent=event.traceparent,
+        traceparent=traceparent_of(task),
     )

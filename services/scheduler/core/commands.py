@@ -41,6 +41,28 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskTrace:
+    """One stage's turn of a traced cascade, from ready to its report; instants in seconds."""
+
+    stage: str
+    event_id: str
+    traceparent: str
+    parent: str
+    ready_at: float
+    dispatched_at: float
+    ended_at: float
+    batch_size: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTraces:
+    """Hand these to whoever traces."""
+
+    tasks: tuple[TaskTrace, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupRecord:
     """The correlation metadata of one group; `uses` counts tasks since the last record."""
 
@@ -59,4 +81,4 @@ class WriteMetadata:
     records: tuple[GroupRecord, ...]
 
 
-Command = Send | Conclude | HangUp | WriteMetadata
+Command = Send | Conclude | RecordTraces | HangUp | WriteMetadata

@@ -14,7 +14,7 @@ from covey.errors import Reason, Status
 from covey.messages import BatchReport, Beat, CancelEvent, SubmitEvent, TaskReport
 from covey.model import Scope, event_identity
 from covey.services.scheduler.core import cascade as cascades
-from covey.services.scheduler.core import membership, ordering
+from covey.services.scheduler.core import membership, ordering, tracing
 from covey.services.scheduler.core.admission import submit
 from covey.services.scheduler.core.batching import dispatch, enqueue, live
 from covey.services.scheduler.core.commands import Command, WriteMetadata
@@ -134,6 +134,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         if any(task.status is Status.OK for task in report.tasks):
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
         _add_times(batch, report)
+        tracing.record(step, batch, report)
     for task_report in report.tasks:
         task = state.tasks.get(task_report.number)
         if task is None:

@@ -15,9 +15,9 @@ from covey.services.worker.core.stimuli import Stored
 
 def puts_of(state: WorkerState, batch: BatchState) -> tuple[PutEmission, ...]:
     """What no home has acknowledged yet, each with its home by the newest view."""
-    scope = batch.run.scope
+    placement, scope = state.view.placement, batch.run.scope
     return tuple(
-        PutEmission(number, index, emission_id(task.task.identity, index), ref, home_of(state, scope, ref.group))
+        PutEmission(number, index, emission_id(task.task.identity, index), ref, home_of(placement, scope, ref.group))
         for number, task in batch.tasks.items()
         if task.open
         for index, ref in enumerate(task.emitted)

@@ -5,32 +5,28 @@ from __future__ import annotations
 from covey.errors import Reason, Status
 from covey.grouping import Scope, rendezvous
 from covey.messages import RunBatch, Task
-from covey.model import GroupId, KeyRead, Read
-from covey.services.worker.core.state import TaskState, WorkerState
+from covey.model import GroupId, KeyRead, Placement, Read
+from covey.services.worker.core.state import TaskState
 from covey.services.worker.core.stimuli import Found
 
 
-def home_of(state: WorkerState, scope: Scope, group: str) -> str:
-    """The node where a group lives by the newest view; empty while the view names no node."""
-    placed = state.view.placement.exceptions.get(GroupId(scope, group))
-    if placed is not None:
+def home_of(placement: Placement, scope: Scope, group: str) -> str:
+    """The node where a group lives; empty while no node is known. An exception that names a lost node is void."""
+    nodes = tuple([node.id for node in placement.nodes])
+    placed = placement.exceptions.get(GroupId(scope, group))
+    if placed in nodes:
         return placed
-    return rendezvous(scope, group, state.nodes) if state.nodes else ""
+    return rendezvous(scope, group, nodes) if nodes else ""
 
 
-def reads_of(state: WorkerState, run: RunBatch, task: Task) -> tuple[Read, ...]:
+def reads_of(placement: Placement, run: RunBatch, task: Task) -> tuple[Read, ...]:
     """Everything that a task reads: its trigger, where that was too large to come along, its members, its needs."""
     reads = [*task.members, *(read for _, needed in task.needs for read in needed)]
     if task.trigger is not None and task.trigger.payload is None:
         ref = task.trigger.ref
-        node = home_of(state, run.scope, ref.group)
+        node = home_of(placement, run.scope, ref.group)
         reads.insert(0, KeyRead(ref.pool, ref.key, ref.group, ref.version, node, required=True))
     return tuple(reads)
-
-
-def trigger_read(task: Task, reads: tuple[Read, ...]) -> Read | None:
-    """The read among those of `reads_of` that brings the trigger; None where it came along."""
-    return reads[0] if task.trigger is not None and task.trigger.payload is None else None
 
 
 def judge(task: TaskState, read: Read, found: Found, now: float) -> None:

@@ -153,7 +153,6 @@ class WorkerCore:
         if (view.epoch, view.number) <= (known.epoch, known.number):
             return
         self.state.view = view
-        self.state.nodes = tuple(node.id for node in view.placement.nodes)
         self._commands.append(UseView(view))
         for batch in self.state.in_phase(Phase.STORING):
             if batch.retry_at is not None:
@@ -169,7 +168,8 @@ class WorkerCore:
             state.counters.batches_refused += 1
             self._commands.append(Report(link, refusal(run, *refused)))
             return
-        tasks = {task.number: TaskState(task, reads_of(state, run, task), task.incomplete) for task in run.tasks}
+        placement = state.view.placement
+        tasks = {task.number: TaskState(task, reads_of(placement, run, task), task.incomplete) for task in run.tasks}
         batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
         state.arrivals += 1
         state.batches[batch.key] = batch

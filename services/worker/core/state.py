@@ -183,7 +183,6 @@ class WorkerState:
     leader: int | None = None
     """The link of the leader; None before one has come, and after it has gone."""
     view: View = field(default_factory=lambda: View(0, 0, Placement()))
-    nodes: tuple[str, ...] = ()
     batches: dict[BatchKey, BatchState] = field(default_factory=dict)
     arrivals: int = 0
     next_beat: float | None = None

@@ -1,0 +1,1 @@
+"""Where durable objects are kept: the seam, Valkey, and memory for the test client."""

@@ -1,0 +1,5 @@
+"""`python -m covey.services.worker`"""
+
+from covey.services.worker.app import main
+
+main()

@@ -1,0 +1,300 @@
+"""The worker under asyncio: holds the payloads, reads and stores them, hands batches to the engine.
+
+The core knows names and sizes; what they name stays here, by batch, until the batch is reported or forgotten, and in
+`_resident` for as long as the core wants it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from covey.batch import ReadObject, TaskInputs
+from covey.clock import Clock
+from covey.declaration import Declaration
+from covey.declare import Stage
+from covey.driver import Driver
+from covey.errors import CoveyError, Reason, Status, Unavailable
+from covey.grouping import Scope
+from covey.link import Link, LinkClosed
+from covey.messages import BatchReport, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
+from covey.model import KeyRead, ObjectRef, ObjectValue, Placement, Read
+from covey.services.worker.core.commands import (
+    Command,
+    Compute,
+    Exit,
+    Fetch,
+    Forget,
+    PutEmission,
+    Report,
+    Resident,
+    Retain,
+    Send,
+    Store,
+    UseView,
+)
+from covey.services.worker.core.inputs import home_of
+from covey.services.worker.core.machine import WorkerCore
+from covey.services.worker.core.stimuli import (
+    BatchComputed,
+    BatchFailed,
+    BatchKey,
+    ComputedTask,
+    Disconnected,
+    EmissionsStored,
+    EngineLost,
+    Found,
+    InputsFetched,
+    Received,
+    Stimulus,
+    Stored,
+    key_of,
+)
+from covey.services.worker.engine.base import DeviceLost, Engine, Job, StageRaised
+from covey.wire.datastore_client import DatastoreClient
+from covey.wire.status import error_of
+
+log = logging.getLogger(__name__)
+
+FAREWELL_S = 0.5
+"""How long the last reports have to get out before a process ends that lost its device."""
+
+
+@dataclass(slots=True)
+class Payloads:
+    """What the shell holds for one batch."""
+
+    found: dict[Read, tuple[ObjectValue, ...]] = field(default_factory=dict)
+    incomplete: dict[Read, None] = field(default_factory=dict)
+    emitted: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """(task, index of the emission) -> payload."""
+    by_version: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
+    """(group, key, version) -> payload, of what was read by its version or stored."""
+
+
+@dataclass(slots=True)
+class Moved:
+    """What the stages of one run read by themselves from other nodes."""
+
+    remote_gets: int = 0
+    bytes_moved: int = 0
+
+
+class WorkerShell:
+    """`run` until cancelled; `serve_leader` speaks with one scheduler over an accepted link."""
+
+    def __init__(
+        self,
+        core: WorkerCore,
+        engine: Engine,
+        stages: Mapping[str, tuple[Declaration, Mapping[str, Stage]]],
+        datastores: DatastoreClient,
+        clock: Clock,
+        node: str,
+    ) -> None:
+        """`stages` maps a pipeline to its declaration and the code of its stages; `node` is the one that is near."""
+        self._engine = engine
+        self._stages = stages
+        self._datastores = datastores
+        self._clock = clock
+        self._node = node
+        self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
+        self._numbers = itertools.count(1)
+        self._links: dict[int, Link[WorkerToScheduler, SchedulerToWorker]] = {}
+        self._batches: dict[BatchKey, Payloads] = {}
+        self._resident: dict[Resident, bytes] = {}
+        self._placement = Placement()
+
+    async def run(self) -> None:
+        """Drive the core. Raises Unavailable when the device is lost."""
+        await self._driver.run()
+
+    async def serve_leader(self, link: Link[WorkerToScheduler, SchedulerToWorker]) -> None:
+        """Hear a leader for as long as its link lasts."""
+        number = next(self._numbers)
+        self._links[number] = link
+        try:
+            while True:
+                messages = await link.receive()
+                await self._driver.accept(*[Received(number, message) for message in messages])
+        except LinkClosed:
+            pass
+        finally:
+            del self._links[number]
+            link.close()
+            self._driver.post(Disconnected(number))
+
+    def _perform(self, command: Command) -> Awaitable[Stimulus | None] | None:
+        match command:
+            case Send():
+                self._send(command.link, command.message)
+            case UseView():
+                self._placement = command.view.placement
+                self._datastores.set_nodes(self._placement)
+            case Fetch():
+                return self._fetch(command, self._begin(command))
+            case Compute():
+                return self._compute(command)
+            case Store():
+                return self._store(command)
+            case Retain():
+                self._retain(command)
+            case Report():
+                report = command.report
+                held = self._batches.pop(BatchKey(report.epoch, report.number), None)
+                self._send(command.link, report if held is None else _with_payloads(report, held))
+            case Forget():
+                self._batches.pop(command.batch, None)
+            case Exit():
+                return self._exit(command)
+            case _:
+                assert_never(command)
+        return None
+
+    def _send(self, number: int, message: WorkerToScheduler) -> None:
+        link = self._links.get(number)
+        if link is not None:  # it may have ended since the core decided; the core will be told
+            link.send(message)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, fetch: Fetch) -> Payloads:
+        """Take what is resident at once: the core may let go of it before the rest has come."""
+        held = self._batches.setdefault(key_of(fetch.run), Payloads())
+        for read in fetch.resident:
+            payload = self._resident[Resident(fetch.run.scope, read.group, read.key, read.version)]
+            ref = ObjectRef(read.pool, read.key, read.group, read.version, len(payload))
+            held.found[read] = (ObjectValue(ref, payload),)
+        return held
+
+    async def _fetch(self, fetch: Fetch, held: Payloads) -> InputsFetched:
+        fetched = await self._datastores.get(fetch.run.scope, fetch.reads, fetch.deadline, self._node)
+        found = []
+        for read, answer, (gets, moved) in zip(fetch.reads, fetched.answers, fetched.moved, strict=True):
+            held.found[read] = answer.objects
+            if not answer.complete:
+                held.incomplete[read] = None
+            if isinstance(read, KeyRead) and read.version:
+                held.by_version.update({_name(value.ref): value.payload or b"" for value in answer.objects})
+            refs = tuple([value.ref for value in answer.objects])
+            found.append(Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved))
+        return InputsFetched(key_of(fetch.run), tuple(found))
+
+    def _retain(self, retain: Retain) -> None:
+        by_version = self._batches[retain.batch].by_version
+        for ref in retain.keep:
+            self._resident[Resident(retain.scope, ref.group, ref.key, ref.version)] = by_version[_name(ref)]
+        for name in retain.evict:
+            del self._resident[name]
+
+    # --- computing ---------------------------------------------------------------------------------------------------
+
+    async def _compute(self, compute: Compute) -> BatchComputed | BatchFailed | EngineLost:
+        run = compute.run
+        key = key_of(run)
+        held = self._batches.setdefault(key, Payloads())
+        declaration, stages = self._stages[run.scope.pipeline]
+        tasks = {task.number: task for task in run.tasks}
+        inputs = tuple([_inputs(tasks[number], held) for number in compute.tasks])
+        moved = Moved()
+        deadline = max(task.deadline for task in run.tasks)
+        job = Job(declaration, stages[run.stage], inputs, self._reader(run.scope, deadline, moved))
+        try:
+            ran = await self._engine.run(job, compute.lane)
+        except StageRaised as raised:
+            log.warning("stage %s raised on %d tasks", run.stage, len(inputs), exc_info=raised.__cause__)
+            return BatchFailed(key, raised.seconds)
+        except DeviceLost as lost:
+            log.critical("the device is lost", exc_info=lost)
+            return EngineLost(key, str(lost))
+        computed = []
+        for number, output in zip(compute.tasks, ran.outputs, strict=True):
+            held.emitted.update({(number, index): each.payload for index, each in enumerate(output.emissions)})
+            refs = [ObjectRef(each.pool, each.key, each.group, 0, len(each.payload)) for each in output.emissions]
+            computed.append(ComputedTask(number, tuple(refs), output.failed or None))
+        computed[0] = replace(computed[0], remote_gets=moved.remote_gets, bytes_moved=moved.bytes_moved)
+        return BatchComputed(key, ran.seconds, tuple(computed))
+
+    def _reader(self, scope: Scope, deadline: float, moved: Moved) -> ReadObject:
+        """How a stage reads what it could not name in advance."""
+
+        async def read(pool: str, key: str, group: str) -> ObjectValue | None:
+            wanted = KeyRead(pool, key, group, 0, home_of(self._placement, scope, group), required=False)
+            fetched = await self._datastores.get(scope, (wanted,), deadline, self._node)
+            (answer,) = fetched.answers
+            error = error_of(answer.status, answer.reason, answer.message)
+            if error is not None and answer.status is not Status.NOT_FOUND:
+                raise error
+            moved.remote_gets += fetched.remote_gets
+            moved.bytes_moved += fetched.bytes_moved
+            return answer.objects[0] if answer.objects else None
+
+        return read
+
+    # --- storing -----------------------------------------------------------------------------------------------------
+
+    async def _store(self, store: Store) -> EmissionsStored:
+        held = self._batches[key_of(store.run)]
+        async with asyncio.TaskGroup() as group:
+            puts = [group.create_task(self._put(store, put, held)) for put in store.puts]
+        return EmissionsStored(key_of(store.run), tuple([put.result() for put in puts]))
+
+    async def _put(self, store: Store, put: PutEmission, held: Payloads) -> Stored:
+        payload = held.emitted[put.task, put.index]
+        scope = store.run.scope
+        try:
+            ref = await self._datastores.put(put.node, scope, put.ref, payload, store.deadline, emission=put.emission)
+        except CoveyError as error:
+            return Stored(None, error.status, error.reason, error.message)
+        held.by_version[_name(ref)] = payload
+        return Stored(ref)
+
+    async def _exit(self, command: Exit) -> None:
+        await asyncio.sleep(FAREWELL_S)
+        raise Unavailable(f"the device is lost: {command.summary}", Reason.WORKER_LOST)
+
+
+def _name(ref: ObjectRef) -> tuple[str, str, int]:
+    return ref.group, ref.key, ref.version
+
+
+def _inputs(task: Task, held: Payloads) -> TaskInputs:
+    """What was fetched for a task, in the places where its stage looks for it."""
+    needs: dict[str, tuple[ObjectValue, ...]] = {}
+    for pool, reads in task.needs:
+        needs[pool] = needs.get(pool, ()) + tuple([value for read in reads for value in held.found[read]])
+    members = tuple([value for read in task.members for value in held.found[read]])
+    wanted = [*task.members, *(read for _, needed in task.needs for read in needed)]
+    complete = not any(read in held.incomplete for read in wanted)
+    return TaskInputs(task, _trigger(task, held), members, needs, complete)
+
+
+def _trigger(task: Task, held: Payloads) -> ObjectValue | None:
+    """The trigger with its payload, which came along or was read by the key and version that the task names."""
+    trigger = task.trigger
+    if trigger is None or trigger.payload is not None:
+        return trigger
+    named = (trigger.ref.key, trigger.ref.group, trigger.ref.version)
+    for read, values in held.found.items():
+        if isinstance(read, KeyRead) and (read.key, read.group, read.version) == named and values:
+            return values[0]
+    raise AssertionError("the core computes only tasks whose trigger has been read")
+
+
+def _with_payloads(report: BatchReport, held: Payloads) -> BatchReport:
+    """The report, with payloads where the core left room for them."""
+
+    def filled(task: TaskReport) -> TaskReport:
+        emissions = [
+            each
+            if each.value.payload is None
+            else replace(each, value=replace(each.value, payload=held.emitted[task.number, each.index]))
+            for each in task.emissions
+        ]
+        return replace(task, emissions=tuple(emissions))
+
+    return replace(report, tasks=tuple([filled(task) for task in report.tasks]))
