@@ -188,6 +188,8 @@ class LocalCluster:
         """What the mesh still lacks to take events; empty when it lacks nothing."""
         try:
             found = [member for kind in GRACE_S for member in await registry.members(kind)]
+            if (leader := await registry.leader()) is not None:
+                found.append(Member("scheduler", leader.scheduler, leader.address))
             self._members = {member.id: member for member in found}
             absent = [name for name in self._plan if f"{name}{self._suffix}" not in self._members]
             if absent:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from covey.errors import Reason, Status
 from covey.grouping import Scope
 from covey.messages import FromDatastore, Get, GetDone, Put, PutDone, Watched
-from covey.model import Answer, Read
+from covey.model import Answer, Placement, Read
 from covey.reads import Fetched, gather, split_by_node
 from covey.simulator.network import End, Network
 from covey.simulator.world import Process
-
-LATE_S = 0.05
-"""How long past its deadline a request waits for its answer."""
 
 Done = Callable[[Any], None]
 
@@ -28,13 +26,21 @@ class Exchange:
         self._links: dict[str, End] = {}
         self._queued: dict[str, list[Put | Get]] = {}
         self._asked: dict[int, tuple[str, Put | Get, Done]] = {}
+        self._nodes: dict[str, None] = {}
         self._last = 0
 
-    def put(self, node: str, scope: Scope, put: Put, deadline: float, done: Callable[[PutDone], None]) -> None:
-        """Store an object; `done` gets the answer, whatever happens."""
+    def set_nodes(self, placement: Placement) -> None:
+        """From now on these are the nodes; links to others are closed."""
+        self._nodes = {node.id: None for node in placement.nodes}
+        for name in [name for name in self._links if name not in self._nodes]:
+            self._links[name].close()
+            self._fail([name])
+
+    def put(self, node: str, put: Put, deadline: float, done: Callable[[PutDone], None]) -> None:
+        """Store an object, under a request number of our own; `done` gets the answer, whatever happens."""
         self._last += 1
-        self._ask(node, Put(self._last, scope, put.ref, put.payload, put.emission, put.previous_version), done)
-        self._process.world.at(deadline + LATE_S, self._expire, self._last)
+        self._ask(node, replace(put, request=self._last), done)
+        self._process.world.at(deadline, self._expire, self._last)
 
     def fetch(
         self, scope: Scope, reads: Sequence[Read], deadline: float, node: str, done: Callable[[Fetched], None]
@@ -52,7 +58,7 @@ class Exchange:
             self._last += 1
             get = Get(self._last, scope, tuple([reads[position] for position in positions]), deadline)
             self._ask(name, get, lambda answer, name=name: take(name, answer))
-            self._process.world.at(deadline + LATE_S, self._expire, self._last)
+            self._process.world.at(deadline, self._expire, self._last)
         if not split:
             done(gather(reads, answered, node))
 
@@ -68,6 +74,9 @@ class Exchange:
         self._fail([name for name, link in self._links.items() if link is end])
 
     def _ask(self, node: str, request: Put | Get, done: Done) -> None:
+        if node not in self._nodes:
+            done(_failure(request, Status.UNAVAILABLE, Reason.NO_HOME, f"no datastore of node {node!r} is known"))
+            return
         self._asked[request.request] = (node, request, done)
         if node in self._links:
             self._links[node].send(request)

@@ -58,7 +58,7 @@ class GatewayProcess(Process[Stimulus, Command]):
                     self._lead.send(command)
             case StorePayload(node, put, deadline):
                 number = put.request
-                self._exchange.put(node.id, put.scope, put, deadline, lambda done: self._stored(number, done))
+                self._exchange.put(node.id, put, deadline, lambda done: self._stored(number, done))
             case ReadObjects(number, scope, read, deadline):
                 self._exchange.fetch(scope, [read], deadline, "", lambda found: self._read(number, found))
             case HangUp():
@@ -67,8 +67,8 @@ class GatewayProcess(Process[Stimulus, Command]):
                     self._lose_leader()
             case Deliver() | AnswerPut() | AnswerGet() | AnswerCancel() | Refuse():
                 pass  # the client's; the observer has seen it
-            case AdoptView():
-                pass  # nodes are dialled by name here
+            case AdoptView(view):
+                self._exchange.set_nodes(view.placement)
             case _:
                 assert_never(command)
 

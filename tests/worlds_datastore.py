@@ -1,4 +1,4 @@
-"""A small world around the datastore's core: a clock, callers, a leader, and storage that answers when it is told to."""
+"""A small world around the datastore's core: a clock, callers, a leader, and storage that answers when told to."""
 
 from __future__ import annotations
 

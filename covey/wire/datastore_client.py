@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Protocol, assert_never
 
@@ -96,7 +96,7 @@ class DatastoreClient:
         answers = [await asks[0]] if len(asks) == 1 else await asyncio.gather(*asks)
         return gather(reads, dict(zip(split, answers, strict=True)), local_node)
 
-    async def watch(self, node: str, scope: Scope, pool: str) -> AsyncIterator[ObjectValue]:
+    async def watch(self, node: str, scope: Scope, pool: str) -> AsyncGenerator[ObjectValue, None]:
         """The objects put into a pool on one node from now on, at least once.
 
         Raises ResourceExhausted (SLOW_READER), Unavailable when the node is lost, and NotFound for an unknown pool.

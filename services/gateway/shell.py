@@ -11,9 +11,10 @@ import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, assert_never
 
-from covey.clock import Clock
+from covey.clock import Clock, wall_time_ns
 from covey.driver import Driver
 from covey.edge import Description, EventName, NewEvent, NewObject, ToEdge, Wanted
 from covey.errors import CoveyError, NotFound, Reason, Unavailable
@@ -30,6 +31,7 @@ from covey.services.gateway.core.commands import (
     Deliver,
     HangUp,
     ReadObjects,
+    RecordEvent,
     Refuse,
     StorePayload,
     ToLeader,
@@ -50,6 +52,7 @@ from covey.services.gateway.core.stimuli import (
     StoreFailed,
 )
 from covey.services.gateway.watching import Watches
+from covey.telemetry import Attribute, Attributes, Metric, SpanName, Tracer
 from covey.wire.datastore_client import DatastoreClient
 from covey.wire.status import error_of
 
@@ -72,6 +75,7 @@ class Gateway:
         datastores: DatastoreClient,
         registry: Registry,
         clock: Clock,
+        tracer: Tracer,
         rng: random.Random,
     ) -> None:
         self._core = core
@@ -79,6 +83,7 @@ class Gateway:
         self._datastores = datastores
         self._registry = registry
         self._clock = clock
+        self._tracer = tracer
         self._rng = rng
         self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
         self._numbers = itertools.count(1)
@@ -103,7 +108,7 @@ class Gateway:
     # --- the edge ---
 
     async def send(self, event: NewEvent) -> Outcome:
-        outcome: Outcome = await self._ask(lambda call: EventReceived(call, event))
+        outcome: Outcome = await self._ask(lambda call: self._received(call, event))
         error = error_of(outcome.status, outcome.reason, outcome.message, outcome.retry_after_s)
         if error is not None:
             raise error
@@ -181,11 +186,15 @@ class Gateway:
         """Hand in what came on a stream."""
         match message:
             case NewEvent():
-                await self._driver.accept(EventReceived(call, message))
+                await self._driver.accept(self._received(call, message))
             case EventName():
                 await self._driver.accept(CancelRequested(0, message))
             case _:
                 assert_never(message)
+
+    def _received(self, call: int, event: NewEvent) -> EventReceived:
+        """The event with its own span, under the client's."""
+        return EventReceived(call, replace(event, traceparent=self._tracer.start(event.traceparent)), event.traceparent)
 
     async def _ask(self, request: Callable[[int], Stimulus]) -> Any:
         """Hand a call's request to the core and wait for its answer; a caller that leaves withdraws it."""
@@ -226,6 +235,8 @@ class Gateway:
                 return self._store(command)
             case ReadObjects():
                 return self._read(command)
+            case RecordEvent():
+                self._record(command)
             case AdoptView(view):
                 self._adopt(view)
             case HangUp():
@@ -275,6 +286,31 @@ class Gateway:
     async def _read(self, command: ReadObjects) -> Stimulus:
         fetched = await self._datastores.get(command.scope, (command.read,), command.deadline)
         return ReadDone(command.number, fetched.answers[0])
+
+    def _record(self, ended: RecordEvent) -> None:
+        outcome = ended.outcome
+        pipeline: Attributes = {Attribute.PIPELINE: outcome.scope.pipeline}
+        if not ended.traceparent:
+            self._tracer.telemetry.measure(Metric.EVENTS_REFUSED, 1, {Attribute.REASON: outcome.reason})
+            return
+        self._tracer.telemetry.measure(Metric.EVENTS_ADMITTED, 1, pipeline)
+        end_ns = wall_time_ns()
+        self._tracer.finish(
+            SpanName.EVENT,
+            ended.traceparent,
+            end_ns - round(outcome.elapsed_s * 1e9),
+            end_ns,
+            parent=ended.parent,
+            attributes={
+                **pipeline,
+                Attribute.TENANT: outcome.scope.tenant,
+                Attribute.EVENT: outcome.event_id,
+                Attribute.PRIORITY: ended.priority.name,
+                Attribute.STATUS: outcome.status,
+                Attribute.REASON: outcome.reason,
+            },
+            error=outcome.message,
+        )
 
     def _adopt(self, view: View) -> None:
         self._view = view

@@ -11,9 +11,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import grpc
+
 from covey.clock import Clock
 from covey.edge import EventName, Misread
 from covey.errors import Reason, Unavailable
+from covey.link import LinkClosed
 from covey.model import Outcome
 from covey.services.gateway.core.outcomes import refusal
 from covey.services.gateway.shell import Gateway
@@ -53,7 +56,7 @@ class EventStream:
                 with self._gateway.opened_stream(self._deliver) as call:
                     self._reading = group.create_task(self._read(requests, call))
                     await asyncio.wait({self._reading})
-                    while self._unanswered and (self._reading.cancelled() or self._reading.exception() is None):
+                    while self._unanswered:
                         self._answered.clear()
                         await self._answered.wait()
                 writing.cancel()
@@ -73,8 +76,8 @@ class EventStream:
                         self._unanswered += 1
                         self._deliver(refusal(name, error))
                     case _:
-                        self._unanswered += 1
                         await self._gateway.take(call, message)
+                        self._unanswered += 1  # no await since it was handed in: its outcome can't be there yet
             while self._unanswered >= UNANSWERED_MAX:
                 self._answered.clear()
                 await self._answered.wait()
@@ -93,7 +96,10 @@ class EventStream:
             if hold_s:
                 await asyncio.sleep(hold_s)
             for data, count in self._joined():
-                await context.write(data)
+                try:
+                    await context.write(data)
+                except (grpc.aio.UsageError, grpc.aio.InternalError, asyncio.InvalidStateError) as error:
+                    raise LinkClosed(f"the client is gone: {error}") from None
                 self._unanswered -= count
                 self._answered.set()
 

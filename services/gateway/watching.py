@@ -32,7 +32,7 @@ class Watches:
 
     @asynccontextmanager
     async def watch(self, scope: Scope, pool: str) -> AsyncIterator[AsyncIterator[ObjectValue]]:
-        """What is put into a pool on any node from now on. Ends with ResourceExhausted for a reader that is too slow."""
+        """What is put into a pool on any node from now on. A slow reader ends with ResourceExhausted."""
         unread: asyncio.Queue[ObjectValue | CoveyError] = asyncio.Queue(UNREAD_MAX)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self._watch_nodes(scope, pool, unread))

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from covey.batch import ReadObject, TaskInputs
-from covey.clock import Clock
+from covey.clock import Clock, wall_time_ns
 from covey.declaration import Declaration
 from covey.declare import Stage
 from covey.driver import Driver
-from covey.errors import CoveyError, Reason, Status, Unavailable
+from covey.errors import CoveyError, Reason, StageFailed, Status, Unavailable
 from covey.grouping import Scope
 from covey.link import Link, LinkClosed
 from covey.messages import BatchReport, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
@@ -55,6 +55,8 @@ from covey.services.worker.core.stimuli import (
     key_of,
 )
 from covey.services.worker.engine.base import DeviceLost, Engine, Job, StageRaised
+from covey.services.worker.spans import record_batch
+from covey.telemetry import Tracer
 from covey.wire.datastore_client import DatastoreClient
 from covey.wire.status import error_of
 
@@ -68,6 +70,7 @@ FAREWELL_S = 0.5
 class Payloads:
     """What the shell holds for one batch."""
 
+    run: RunBatch
     found: dict[Read, tuple[ObjectValue, ...]] = field(default_factory=dict)
     incomplete: dict[Read, None] = field(default_factory=dict)
     emitted: dict[tuple[int, int], bytes] = field(default_factory=dict)
@@ -95,6 +98,7 @@ class WorkerShell:
         datastores: DatastoreClient,
         clock: Clock,
         node: str,
+        tracer: Tracer,
     ) -> None:
         """`stages` maps a pipeline to its declaration and the code of its stages; `node` is the one that is near."""
         self._engine = engine
@@ -102,12 +106,23 @@ class WorkerShell:
         self._datastores = datastores
         self._clock = clock
         self._node = node
+        self._tracer = tracer
         self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
         self._numbers = itertools.count(1)
         self._links: dict[int, Link[WorkerToScheduler, SchedulerToWorker]] = {}
         self._batches: dict[BatchKey, Payloads] = {}
         self._resident: dict[Resident, bytes] = {}
         self._placement = Placement()
+
+    async def load(self) -> None:
+        """Load every stage's model. Raises StageFailed."""
+        for _, stages in self._stages.values():
+            for name, stage in stages.items():
+                try:
+                    await self._engine.load(stage)
+                except StageRaised as raised:
+                    log.error("the model of stage %s", name, exc_info=raised.__cause__)
+                    raise StageFailed(f"the model of stage {name!r} can't be loaded; the log says why") from raised
 
     async def run(self) -> None:
         """Drive the core. Raises Unavailable when the device is lost."""
@@ -144,9 +159,7 @@ class WorkerShell:
             case Retain():
                 self._retain(command)
             case Report():
-                report = command.report
-                held = self._batches.pop(BatchKey(report.epoch, report.number), None)
-                self._send(command.link, report if held is None else _with_payloads(report, held))
+                self._report(command)
             case Forget():
                 self._batches.pop(command.batch, None)
             case Exit():
@@ -160,11 +173,20 @@ class WorkerShell:
         if link is not None:  # it may have ended since the core decided; the core will be told
             link.send(message)
 
+    def _report(self, command: Report) -> None:
+        report = command.report
+        held = self._batches.pop(BatchKey(report.epoch, report.number), None)
+        if held is None:  # it was never begun
+            self._send(command.link, report)
+            return
+        self._send(command.link, _with_payloads(report, held))
+        record_batch(self._tracer, held.run, report, wall_time_ns())
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def _begin(self, fetch: Fetch) -> Payloads:
         """Take what is resident at once: the core may let go of it before the rest has come."""
-        held = self._batches.setdefault(key_of(fetch.run), Payloads())
+        held = self._batches.setdefault(key_of(fetch.run), Payloads(fetch.run))
         for read in fetch.resident:
             payload = self._resident[Resident(fetch.run.scope, read.group, read.key, read.version)]
             ref = ObjectRef(read.pool, read.key, read.group, read.version, len(payload))
@@ -196,7 +218,7 @@ class WorkerShell:
     async def _compute(self, compute: Compute) -> BatchComputed | BatchFailed | EngineLost:
         run = compute.run
         key = key_of(run)
-        held = self._batches.setdefault(key, Payloads())
+        held = self._batches.setdefault(key, Payloads(run))
         declaration, stages = self._stages[run.scope.pipeline]
         tasks = {task.number: task for task in run.tasks}
         inputs = tuple([_inputs(tasks[number], held) for number in compute.tasks])

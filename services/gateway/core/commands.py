@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from covey.errors import CoveyError
 from covey.messages import Beat, CancelEvent, GatewayJoined, Put, SubmitEvent, View
-from covey.model import Answer, Node, ObjectRef, Outcome, Read, Scope
+from covey.model import Answer, Node, ObjectRef, Outcome, Priority, Read, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,16 @@ class HangUp:
     """Close the link to the leader, which is stale or silent, and look for the leader again: causes `LeaderLost`."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordEvent:
+    """Count an event that has ended, and record its span. One that was refused has no traceparent."""
+
+    outcome: Outcome
+    priority: Priority = Priority.HIGH
+    traceparent: str = ""
+    parent: str = ""
+
+
 ToLeader = GatewayJoined | SubmitEvent | CancelEvent | Beat
 ToClient = Deliver | AnswerPut | AnswerGet | AnswerCancel | Refuse
-Command = ToLeader | ToClient | StorePayload | ReadObjects | AdoptView | HangUp
+Command = ToLeader | ToClient | StorePayload | ReadObjects | RecordEvent | AdoptView | HangUp

@@ -10,7 +10,7 @@ from covey.errors import AlreadyExists, CoveyError, DeadlineExceeded, Status
 from covey.messages import CancelEvent, StoreAgain, SubmitEvent
 from covey.model import INLINE_BYTES_MAX, Event, ObjectRef, Outcome, emission_id, event_identity
 from covey.services.gateway.core.admission import address_of, budget_of, check_id, minted_id
-from covey.services.gateway.core.commands import Deliver
+from covey.services.gateway.core.commands import Deliver, RecordEvent
 from covey.services.gateway.core.outcomes import (
     cancelled,
     digest_of,
@@ -34,17 +34,19 @@ EVENT_EMISSION = 0
 """The index of an event's own object among the emissions of its identity."""
 
 
-def receive(step: Step, call: int, new: NewEvent, at: float) -> None:
+def receive(step: Step, call: int, new: NewEvent, parent: str, at: float) -> None:
     """Admit an event that came at the instant `at`, or answer at once: a refusal, or an outcome that is known."""
     name = EventName(new.scope, new.id or minted_id(step.rng))
     try:
         check_id(name.id)
         if new.id and _came_before(step, call, name, new):
             return
-        opened = _admit(step, call, name, new, at)
+        opened = _admit(step, name, new, at)
     except CoveyError as error:
-        step.out.append(Deliver(call, refusal(name, error)))
+        refuse(step, call, name, error)
         return
+    opened.parent = parent
+    opened.calls.append(call)
     state = step.state
     state.open[name] = opened
     state.bytes += len(opened.payload)
@@ -52,6 +54,12 @@ def receive(step: Step, call: int, new: NewEvent, at: float) -> None:
     step.look_at(opened.event.deadline, name)
     _store(step, name, opened)
     submit(step, opened)
+
+
+def refuse(step: Step, call: int, name: EventName, error: CoveyError) -> None:
+    """Answer an event that is not admitted."""
+    outcome = refusal(name, error)
+    step.out += (Deliver(call, outcome), RecordEvent(outcome))
 
 
 def _came_before(step: Step, call: int, name: EventName, new: NewEvent) -> bool:
@@ -73,7 +81,7 @@ def _came_before(step: Step, call: int, name: EventName, new: NewEvent) -> bool:
     return True
 
 
-def _admit(step: Step, call: int, name: EventName, new: NewEvent, at: float) -> OpenEvent:
+def _admit(step: Step, name: EventName, new: NewEvent, at: float) -> OpenEvent:
     """The open event. Raises the error that it is refused with."""
     state = step.state
     check_readiness(step)
@@ -104,7 +112,6 @@ def _admit(step: Step, call: int, name: EventName, new: NewEvent, at: float) -> 
         payload=new.payload,
         named=bool(new.id),
         opened_at=at,
-        calls=[call],
         must_store=not inline or needed or address.pool.durable,
         stored_first=needed,
     )
@@ -208,7 +215,7 @@ def leave(step: Step, call: int) -> None:
         opened.calls = remaining
         if not remaining:
             _tell_leader(step, name, opened)
-            _forget(step, name)
+            _forget(step, name, replace(cancelled(name), elapsed_s=step.now - opened.opened_at))
 
 
 def expire(step: Step, name: EventName) -> None:
@@ -248,13 +255,14 @@ def _end(step: Step, name: EventName, outcome: Outcome) -> None:
         if not names:
             del step.state.waiting[call]
     step.state.waits -= len(opened.calls)
-    _forget(step, name)
+    _forget(step, name, outcome)
     remember(step.state, name, opened, outcome)
 
 
-def _forget(step: Step, name: EventName) -> None:
+def _forget(step: Step, name: EventName, outcome: Outcome) -> None:
     state = step.state
     opened = state.open.pop(name)
+    step.out.append(RecordEvent(outcome, opened.event.priority, opened.event.traceparent, opened.parent))
     state.bytes -= len(opened.payload)
     state.stores.pop(opened.store, None)
     state.last_error.pop(name, None)

@@ -18,7 +18,7 @@ from covey.messages import Beat, GatewayJoined, OutcomeReady, StoreAgain, View
 from covey.model import Scope
 from covey.services.gateway.core import clientcalls, events
 from covey.services.gateway.core.commands import AdoptView, AnswerCancel, Command, Deliver, HangUp
-from covey.services.gateway.core.outcomes import cancelled, refusal
+from covey.services.gateway.core.outcomes import cancelled
 from covey.services.gateway.core.state import Held, IllegalMove, Leadership, Limits, State, size_of
 from covey.services.gateway.core.step import Step, check_leader, check_readiness, check_room, move
 from covey.services.gateway.core.stimuli import (
@@ -141,7 +141,7 @@ def _request(step: Step, request: EventReceived | PutRequested | GetRequested) -
 def _serve(step: Step, request: EventReceived | PutRequested | GetRequested, at: float) -> None:
     match request:
         case EventReceived():
-            events.receive(step, request.call, request.event, at)
+            events.receive(step, request.call, request.event, request.parent, at)
         case PutRequested():
             clientcalls.put(step, request.call, request.object, at)
         case GetRequested():
@@ -152,8 +152,7 @@ def _serve(step: Step, request: EventReceived | PutRequested | GetRequested, at:
 
 def _refuse(step: Step, request: EventReceived | PutRequested | GetRequested, error: CoveyError) -> None:
     if isinstance(request, EventReceived):
-        name = EventName(request.event.scope, request.event.id)
-        step.out.append(Deliver(request.call, refusal(name, error)))
+        events.refuse(step, request.call, EventName(request.event.scope, request.event.id), error)
     else:
         step.refuse(request.call, error)
 

@@ -72,13 +72,15 @@ class OpenEvent:
     named: bool
     """The client chose the id, so it may come again."""
     opened_at: float
-    calls: list[int]
     must_store: bool
     """Without its object stored, the event can't end OK."""
     stored_first: bool
     """Submit only what has been stored: a stage reads the pool, or the leader asked to store again."""
     store: int = 0
     """The number of the put under way; 0: none."""
+    parent: str = ""
+    """The traceparent that the client sent."""
+    calls: list[int] = field(default_factory=list)
     stored: bool = False
     submitted: bool = False
     outcome: Outcome | None = None

@@ -17,8 +17,11 @@ from covey.model import Answer, ObjectRef, Scope
 
 @dataclass(frozen=True, slots=True)
 class EventReceived:
+    """`event.traceparent` names the span of the event itself; `parent`, that of the client, if it sent one."""
+
     call: int
     event: NewEvent
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,11 @@ def home_of(state: State, group: GroupId, nodes: tuple[str, ...]) -> str:
 
 def reads_of(task: TaskState, state: State, nodes: tuple[str, ...]) -> tuple[tuple[str, tuple[Read, ...]], ...]:
     """What the stage's needs mean for this task: per pool, reads that name their nodes."""
-    declared = zip(task.plan.declaration.needs, task.plan.needs, strict=True)
-    return tuple((pool.name, _reads_of_need(task, need, pool, state, nodes)) for need, pool in declared)
+    if task.reads_epoch != state.placement_epoch:
+        declared = zip(task.plan.declaration.needs, task.plan.needs, strict=True)
+        task.reads = tuple((pool.name, _reads_of_need(task, need, pool, state, nodes)) for need, pool in declared)
+        task.reads_epoch = state.placement_epoch
+    return task.reads
 
 
 def member_reads(task: TaskState) -> tuple[Read, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from covey.declaration import Declaration, Graph, PoolDeclaration, StageDeclaration
 from covey.errors import Reason, Status
-from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Priority, Scope
+from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Priority, Read, Scope
 
 
 class Limits(NamedTuple):
@@ -139,6 +139,9 @@ class TaskState:
     urgency: Urgency
     created_at: float
     home: str = ""
+    reads: tuple[tuple[str, tuple[Read, ...]], ...] = ()
+    """What the stage's needs mean for this task, by the placement of `reads_epoch`."""
+    reads_epoch: int = -1
     phase: Phase = Phase.HELD
     queued_at: float = 0.0
     deaths: int = 0

@@ -1,0 +1,144 @@
+"""Builds a worker out of its parts and runs it: the only place that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+from contextlib import AsyncExitStack
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+from covey.clock import Clock, MonotonicClock
+from covey.declaration import Declaration
+from covey.declare import Pipeline
+from covey.errors import InvalidArgument, Unavailable
+from covey.loading import load_pipeline
+from covey.registry import Member, Registry
+from covey.runtime import run
+from covey.services.worker.core.machine import WorkerCore
+from covey.services.worker.core.state import Identity, Limits
+from covey.services.worker.engine.base import Engine
+from covey.services.worker.engine.cpu import CpuEngine
+from covey.services.worker.engine.cuda import CudaEngine
+from covey.services.worker.servicer import services
+from covey.services.worker.settings import WorkerSettings
+from covey.services.worker.shell import WorkerShell
+from covey.settings import quieten_grpc, read_settings
+from covey.telemetry import NoTelemetry, Tracer
+from covey.telemetry_export import exporting
+from covey.valkey import ValkeyRegistry, valkey_client
+from covey.wire.datastore_client import DatastoreClient
+from covey.wire.endpoints import dial_datastore
+from covey.wire.server import serve
+
+log = logging.getLogger(__name__)
+
+REGISTER_S = 1.0
+REGISTERED_S = 5.0
+"""How long a worker that has stopped renewing counts as there."""
+
+
+def main() -> None:
+    """Run a worker as a process of its own."""
+    quieten_grpc()
+    settings = read_settings(WorkerSettings)
+    sys.exit(run(lambda: run_worker(settings)))
+
+
+async def run_worker(settings: WorkerSettings) -> None:
+    """Serve until cancelled. Raises DeclarationError for a mistake in the app, StageFailed for a model that won't load,
+    and Unavailable when the registry can't be reached at the start or the device is lost."""
+    pipeline = load_pipeline(settings.app)
+    clock = MonotonicClock()
+    name = settings.id or f"worker-{uuid4().hex[:8]}"
+    async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(exporting("worker", name, settings.trace_to))
+        registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(settings.redis_url)))
+        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock))
+        engine = make_engine(settings, pipeline, clock)
+        stack.callback(engine.close)
+        tracer = Tracer(telemetry, Random(), settings.trace_share)
+        shell = make_worker(
+            name, settings.node, pipeline, engine, datastores, clock, limits=settings.limits, tracer=tracer
+        )
+        await shell.load()
+        await publish_if_absent(registry, settings.tenant, pipeline.declaration())
+        async with asyncio.TaskGroup() as group:
+            driving = group.create_task(shell.run())
+            async with serve(
+                services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
+            ) as address:
+                member = Member("worker", name, settings.advertise or address, settings.node, engine.device)
+                log.info("%s listens at %s and runs %s on %s", name, address, pipeline.name, engine.device)
+                await _stay_registered(registry, member)
+            driving.cancel()
+
+
+def make_worker(
+    name: str,
+    node: str,
+    pipeline: Pipeline,
+    engine: Engine,
+    datastores: DatastoreClient,
+    clock: Clock,
+    *,
+    limits: Limits | None = None,
+    tracer: Tracer | None = None,
+) -> WorkerShell:
+    """A worker for one pipeline, as a process or within one; `load` and `run` it, and offer `serve_leader`."""
+    declaration = pipeline.declaration()
+    core = WorkerCore(Identity(name, node, engine.device, engine.lanes, (declaration,)), limits or Limits())
+    stages = {pipeline.name: (declaration, pipeline.stages)}
+    return WorkerShell(core, engine, stages, datastores, clock, node, tracer or Tracer(NoTelemetry(), Random()))
+
+
+def make_engine(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> Engine:
+    """The engine for the device that the settings name. Raises InvalidArgument for one that is not there."""
+    if settings.device not in ("auto", "cpu", "cuda"):
+        raise InvalidArgument(f"COVEY_DEVICE is auto, cpu or cuda, not {settings.device!r}")
+    has_model = any(stage.model is not None for stage in pipeline.stages.values())
+    torch = _torch() if settings.device == "cuda" or (settings.device == "auto" and has_model) else None
+    if torch is not None and torch.cuda.is_available():
+        return CudaEngine(torch, clock, settings.lanes)
+    if settings.device == "cuda":
+        raise InvalidArgument("COVEY_DEVICE=cuda, but torch finds no CUDA device")
+    return CpuEngine(clock, settings.lanes)
+
+
+async def publish_if_absent(registry: Registry, tenant: str, declaration: Declaration) -> None:
+    """Declare the pipeline where nobody has: `covey up` and `covey declare` decide which version is current."""
+    for known_tenant, known in await registry.declarations():
+        if (known_tenant, known.pipeline) == (tenant, declaration.pipeline):
+            if known.version != declaration.version:
+                log.warning(
+                    "this worker runs version %s of %s; the current one is %s",
+                    declaration.version, declaration.pipeline, known.version,
+                )  # fmt: skip
+            return
+    await registry.publish(tenant, declaration)
+
+
+async def _stay_registered(registry: Registry, member: Member) -> None:
+    """Renew until cancelled, and leave. A registry that is away for a while costs nothing but newcomers."""
+    try:
+        while True:
+            try:
+                await registry.register(member, REGISTERED_S)
+            except Unavailable as error:
+                log.warning("not registered: %s", error.message)
+            await asyncio.sleep(REGISTER_S)
+    finally:
+        try:
+            await registry.unregister(member)
+        except Unavailable as error:
+            log.warning("not unregistered: %s", error.message)
+
+
+def _torch() -> Any:
+    try:
+        return importlib.import_module("torch")
+    except ImportError:
+        return None

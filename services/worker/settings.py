@@ -1,0 +1,38 @@
+"""The worker's settings, read once from the environment (`COVEY_<NAME>`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from covey.services.worker.core.state import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """`app` is module:attribute; `listen` is host:port, port 0 for a free one.
+
+    `advertise` is what the scheduler dials, the bound address if empty. `node` is the datastore node of this host.
+    `device` is cpu, cuda or auto: cuda where a stage has a model and torch finds a device. `lanes` counts threads on a
+    CPU, and on CUDA the streams for LOW, beside the one for HIGH.
+    """
+
+    redis_url: str
+    app: str
+    id: str = ""
+    node: str = ""
+    tenant: str = "default"
+    listen: str = "127.0.0.1:0"
+    advertise: str = ""
+    device: str = "auto"
+    lanes: int = 1
+    trace_to: Path | None = None
+    trace_share: float = 1.0
+    reflection: bool = False
+    grace_s: float = 2.0
+    batches_max: int = 64
+    resident_bytes_max: int = 256 * 1024 * 1024
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(batches_max=self.batches_max, resident_bytes_max=self.resident_bytes_max)

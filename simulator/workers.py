@@ -1,0 +1,239 @@
+"""A worker in the simulation: performs what its core commands, on a simulated device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, assert_never
+
+from covey.errors import Status
+from covey.messages import BatchReport, Put, PutDone, RunBatch, Task, TaskReport
+from covey.model import KeyRead, ObjectRef, ObjectValue, Read
+from covey.reads import Fetched
+from covey.services.worker.core.commands import (
+    Command,
+    Compute,
+    Exit,
+    Fetch,
+    Forget,
+    Report,
+    Resident,
+    Retain,
+    Send,
+    Store,
+    UseView,
+)
+from covey.services.worker.core.machine import WorkerCore
+from covey.services.worker.core.state import Identity, Limits
+from covey.services.worker.core.stimuli import (
+    BatchComputed,
+    BatchFailed,
+    BatchKey,
+    ComputedTask,
+    Disconnected,
+    EmissionsStored,
+    EngineLost,
+    Found,
+    InputsFetched,
+    Received,
+    Stimulus,
+    Stored,
+    key_of,
+)
+from covey.simulator.exchange import Exchange
+from covey.simulator.hardware import Device
+from covey.simulator.network import End, Network
+from covey.simulator.workload import Emitted, Inputs, Poisoned, Traffic
+from covey.simulator.world import Observer, Process, World
+
+
+class ComputeObserver(Observer[Stimulus, Command], Protocol):
+    """Who watches a worker, and what its tasks read."""
+
+    def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
+
+
+@dataclass(slots=True)
+class Held:
+    """What the worker holds for one batch."""
+
+    found: dict[Read, tuple[ObjectValue, ...]] = field(default_factory=dict)
+    emitted: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """(task, index of the emission) -> payload."""
+    payloads: dict[ObjectRef, bytes] = field(default_factory=dict)
+
+
+class WorkerProcess(Process[Stimulus, Command]):
+    """One device."""
+
+    core: WorkerCore
+
+    def __init__(
+        self,
+        world: World,
+        identity: Identity,
+        network: Network,
+        device: Device,
+        traffic: Traffic,
+        observer: ComputeObserver,
+        exit_: Callable[[], None],
+    ) -> None:
+        """`exit_` is called when the device is lost, so that somebody restarts the worker."""
+        core = WorkerCore(identity, Limits())
+        super().__init__(world, identity.worker, f"host-{identity.node}", core, observer)
+        self.device = device
+        self.device_is_lost = False
+        self._node = identity.node
+        self._traffic = traffic
+        self._watcher = observer
+        self._exit = exit_
+        self._exchange = Exchange(self, network)
+        self._held: dict[BatchKey, Held] = {}
+        self._resident: dict[Resident, bytes] = {}
+
+    def perform(self, command: Command) -> None:
+        match command:
+            case Send(link, message):
+                self._send(link, message)
+            case UseView(view):
+                self._exchange.set_nodes(view.placement)
+            case Fetch():
+                self._fetch(command)
+            case Compute():
+                self._compute(command)
+            case Store():
+                self._store(command)
+            case Retain():
+                self._retain(command)
+            case Report(link, report):
+                held = self._held.pop(BatchKey(report.epoch, report.number), None)
+                self._send(link, report if held is None else _with_payloads(report, held))
+            case Forget(batch):
+                self._held.pop(batch, None)
+            case Exit():
+                self._exit()
+            case _:
+                assert_never(command)
+
+    def heard(self, end: End, messages: Sequence[Any]) -> None:
+        if end.kind == "exchange":
+            self._exchange.heard(messages)
+        else:
+            self.post(*[Received(end.number, message) for message in messages])
+
+    def ended(self, end: End) -> None:
+        if end.kind == "exchange":
+            self._exchange.ended(end)
+        else:
+            self.post(Disconnected(end.number))
+
+    def _send(self, link: int, message: object) -> None:
+        if link in self.links:
+            self.links[link].send(message)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _fetch(self, fetch: Fetch) -> None:
+        held = self._held.setdefault(key_of(fetch.run), Held())
+        for read in fetch.resident:
+            payload = self._resident[Resident(fetch.run.scope, read.group, read.key, read.version)]
+            ref = ObjectRef(read.pool, read.key, read.group, read.version, len(payload))
+            held.found[read] = (ObjectValue(ref, payload),)
+
+        def done(fetched: Fetched) -> None:
+            found = []
+            for read, answer, (gets, moved) in zip(fetch.reads, fetched.answers, fetched.moved, strict=True):
+                held.found[read] = answer.objects
+                if isinstance(read, KeyRead) and read.version:
+                    held.payloads.update({value.ref: value.payload or b"" for value in answer.objects})
+                refs = tuple([value.ref for value in answer.objects])
+                found.append(Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved))
+            self.post(InputsFetched(key_of(fetch.run), tuple(found)))
+
+        self._exchange.fetch(fetch.run.scope, fetch.reads, fetch.deadline, self._node, done)
+
+    def _retain(self, retain: Retain) -> None:
+        payloads = self._held[retain.batch].payloads
+        for ref in retain.keep:
+            self._resident[Resident(retain.scope, ref.group, ref.key, ref.version)] = payloads[ref]
+        for name in retain.evict:
+            del self._resident[name]
+
+    # --- computing ---------------------------------------------------------------------------------------------------
+
+    def _compute(self, compute: Compute) -> None:
+        run = compute.run
+        tasks = {task.number: task for task in run.tasks}
+        held = self._held.setdefault(key_of(run), Held())
+        inputs = {number: _inputs(tasks[number], held) for number in compute.tasks}
+        for number in compute.tasks:
+            self._watcher.computed(self, run, tasks[number], inputs[number])
+        seconds = self.device.start(run.stage, len(compute.tasks))
+        done: Stimulus
+        try:
+            outputs = {number: self._traffic.run(run.stage, tasks[number], inputs[number]) for number in compute.tasks}
+        except Poisoned:
+            done = BatchFailed(key_of(run), seconds)
+        else:
+            done = BatchComputed(key_of(run), seconds, tuple([_computed(held, *each) for each in outputs.items()]))
+        if self.device_is_lost:
+            done = EngineLost(key_of(run), "the device is lost")
+        self.world.after(seconds, self._finish, done)
+
+    def _finish(self, done: Stimulus) -> None:
+        self.device.finish()
+        self.post(done)
+
+    # --- storing -----------------------------------------------------------------------------------------------------
+
+    def _store(self, store: Store) -> None:
+        held = self._held[key_of(store.run)]
+        answers: dict[int, Stored] = {}
+
+        def take(index: int, payload: bytes, done: PutDone) -> None:
+            answers[index] = Stored(done.ref, done.status, done.reason, done.message)
+            if done.status is Status.OK and done.ref is not None:
+                held.payloads[done.ref] = payload
+            if len(answers) == len(store.puts):
+                ordered = tuple([answers[index] for index in range(len(store.puts))])
+                self.post(EmissionsStored(key_of(store.run), ordered))
+
+        for index, put in enumerate(store.puts):
+            payload = held.emitted[put.task, put.index]
+            message = Put(0, store.run.scope, put.ref, payload, put.emission)
+            self._exchange.put(
+                put.node, message, store.deadline, lambda done, index=index, payload=payload: take(index, payload, done)
+            )
+
+
+def _inputs(task: Task, held: Held) -> Inputs:
+    """What was fetched for a task, in the places where its stage looks for it."""
+    needs = {pool: [value for read in reads for value in held.found[read]] for pool, reads in task.needs}
+    members = [value for read in task.members for value in held.found[read]]
+    trigger = task.trigger
+    if trigger is not None and trigger.payload is None:
+        named = (trigger.ref.key, trigger.ref.group, trigger.ref.version)
+        for read, values in held.found.items():
+            if isinstance(read, KeyRead) and (read.key, read.group, read.version) == named and values:
+                trigger = values[0]
+    return Inputs(trigger, members, needs)
+
+
+def _computed(held: Held, number: int, emitted: Sequence[Emitted]) -> ComputedTask:
+    held.emitted.update({(number, index): each.payload for index, each in enumerate(emitted)})
+    return ComputedTask(number, tuple([each.ref for each in emitted]))
+
+
+def _with_payloads(report: BatchReport, held: Held) -> BatchReport:
+    """The report, with payloads where the core left room for them."""
+
+    def filled(task: TaskReport) -> TaskReport:
+        emissions = [
+            each
+            if each.value.payload is None
+            else replace(each, value=ObjectValue(each.value.ref, held.emitted[task.number, each.index]))
+            for each in task.emissions
+        ]
+        return replace(task, emissions=tuple(emissions))
+
+    return replace(report, tasks=tuple([filled(task) for task in report.tasks]))
