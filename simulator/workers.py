@@ -60,7 +60,8 @@ class Held:
     found: dict[Read, tuple[ObjectValue, ...]] = field(default_factory=dict)
     emitted: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """(task, index of the emission) -> payload."""
-    payloads: dict[ObjectRef, bytes] = field(default_factory=dict)
+    by_version: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
+    """(group, key, version) -> payload, of what was read by its version or stored."""
 
 
 class WorkerProcess(Process[Stimulus, Command]):
@@ -145,7 +146,7 @@ class WorkerProcess(Process[Stimulus, Command]):
             for read, answer, (gets, moved) in zip(fetch.reads, fetched.answers, fetched.moved, strict=True):
                 held.found[read] = answer.objects
                 if isinstance(read, KeyRead) and read.version:
-                    held.payloads.update({value.ref: value.payload or b"" for value in answer.objects})
+                    held.by_version.update({_name(value.ref): value.payload or b"" for value in answer.objects})
                 refs = tuple([value.ref for value in answer.objects])
                 found.append(Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved))
             self.post(InputsFetched(key_of(fetch.run), tuple(found)))
@@ -153,9 +154,9 @@ class WorkerProcess(Process[Stimulus, Command]):
         self._exchange.fetch(fetch.run.scope, fetch.reads, fetch.deadline, self._node, done)
 
     def _retain(self, retain: Retain) -> None:
-        payloads = self._held[retain.batch].payloads
+        by_version = self._held[retain.batch].by_version
         for ref in retain.keep:
-            self._resident[Resident(retain.scope, ref.group, ref.key, ref.version)] = payloads[ref]
+            self._resident[Resident(retain.scope, ref.group, ref.key, ref.version)] = by_version[_name(ref)]
         for name in retain.evict:
             del self._resident[name]
 
@@ -193,7 +194,7 @@ class WorkerProcess(Process[Stimulus, Command]):
         def take(index: int, payload: bytes, done: PutDone) -> None:
             answers[index] = Stored(done.ref, done.status, done.reason, done.message)
             if done.status is Status.OK and done.ref is not None:
-                held.payloads[done.ref] = payload
+                held.by_version[_name(done.ref)] = payload
             if len(answers) == len(store.puts):
                 ordered = tuple([answers[index] for index in range(len(store.puts))])
                 self.post(EmissionsStored(key_of(store.run), ordered))
@@ -204,6 +205,10 @@ class WorkerProcess(Process[Stimulus, Command]):
             self._exchange.put(
                 put.node, message, store.deadline, lambda done, index=index, payload=payload: take(index, payload, done)
             )
+
+
+def _name(ref: ObjectRef) -> tuple[str, str, int]:
+    return ref.group, ref.key, ref.version
 
 
 def _inputs(task: Task, held: Held) -> Inputs:

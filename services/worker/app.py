@@ -67,14 +67,13 @@ async def run_worker(settings: WorkerSettings) -> None:
         await shell.load()
         await publish_if_absent(registry, settings.tenant, pipeline.declaration())
         async with asyncio.TaskGroup() as group:
-            driving = group.create_task(shell.run())
+            group.create_task(shell.run())
             async with serve(
                 services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
             ) as address:
                 member = Member("worker", name, settings.advertise or address, settings.node, engine.device)
                 log.info("%s listens at %s and runs %s on %s", name, address, pipeline.name, engine.device)
                 await _stay_registered(registry, member)
-            driving.cancel()
 
 
 def make_worker(

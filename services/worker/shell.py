@@ -21,7 +21,7 @@ from covey.driver import Driver
 from covey.errors import CoveyError, Reason, StageFailed, Status, Unavailable
 from covey.grouping import Scope
 from covey.link import Link, LinkClosed
-from covey.messages import BatchReport, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
+from covey.messages import BatchReport, RunBatch, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
 from covey.model import KeyRead, ObjectRef, ObjectValue, Placement, Read
 from covey.services.worker.core.commands import (
     Command,

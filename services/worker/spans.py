@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from covey.messages import BatchReport, RunBatch
 from covey.model import Priority
-from covey.telemetry import Attribute, Metric, SpanName, Tracer
+from covey.telemetry import Attribute, Attributes, Metric, SpanName, Tracer
 
 NS = 1_000_000_000
 
@@ -19,7 +19,7 @@ def record_batch(tracer: Tracer, run: RunBatch, report: BatchReport, end_ns: int
         if name is not None and seconds > 0:
             spans.append((name, start_ns, phase_end_ns))
         phase_end_ns = start_ns
-    attributes = {
+    attributes: Attributes = {
         Attribute.TENANT: run.scope.tenant,
         Attribute.PIPELINE: run.scope.pipeline,
         Attribute.STAGE: run.stage,
@@ -47,7 +47,7 @@ def record_batch(tracer: Tracer, run: RunBatch, report: BatchReport, end_ns: int
 
 
 def _measure(tracer: Tracer, run: RunBatch, report: BatchReport) -> None:
-    stage = {Attribute.PIPELINE: run.scope.pipeline, Attribute.STAGE: run.stage}
+    stage: Attributes = {Attribute.PIPELINE: run.scope.pipeline, Attribute.STAGE: run.stage}
     measure = tracer.telemetry.measure
     measure(Metric.BATCH_SIZE, len(run.tasks), stage)
     measure(Metric.FETCH_TIME, report.fetch_s, stage)

@@ -1,0 +1,5 @@
+"""`python -m covey.services.gateway`"""
+
+from covey.services.gateway.app import main
+
+main()

@@ -1,0 +1,96 @@
+"""Builds a gateway and joins its parts; the only place that does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from random import Random, SystemRandom
+from uuid import uuid4
+
+from covey.clock import Clock, MonotonicClock
+from covey.errors import Unavailable
+from covey.registry import Member, Registry
+from covey.runtime import run
+from covey.services.gateway.core.machine import GatewayCore
+from covey.services.gateway.core.state import Limits
+from covey.services.gateway.servicer import service
+from covey.services.gateway.settings import GatewaySettings
+from covey.services.gateway.shell import DialLeader, Gateway
+from covey.settings import quieten_grpc, read_settings
+from covey.telemetry import NoTelemetry, Tracer
+from covey.telemetry_export import exporting
+from covey.valkey import ValkeyRegistry, valkey_client
+from covey.wire.datastore_client import DatastoreClient
+from covey.wire.endpoints import dial_datastore, dial_scheduler
+from covey.wire.server import serve
+
+log = logging.getLogger(__name__)
+
+REGISTER_S = 1.0
+REGISTERED_S = 5.0
+"""How long a gateway that has stopped renewing counts as there."""
+
+
+def main() -> None:
+    """Run a gateway as a process of its own."""
+    quieten_grpc()
+    sys.exit(run(lambda: run_gateway(read_settings(GatewaySettings))))
+
+
+def make_gateway(
+    name: str,
+    dial_leader: DialLeader,
+    datastores: DatastoreClient,
+    registry: Registry,
+    clock: Clock,
+    *,
+    limits: Limits | None = None,
+    tracer: Tracer | None = None,
+) -> Gateway:
+    """A gateway, as a process or within one; `run` it. Ids that it mints are those of no other gateway."""
+    rng = Random(SystemRandom().getrandbits(128))
+    core = GatewayCore(name, limits or Limits(), rng, clock.now())
+    return Gateway(core, dial_leader, datastores, registry, clock, tracer or Tracer(NoTelemetry(), rng), rng)
+
+
+async def run_gateway(settings: GatewaySettings) -> None:
+    """Serve until cancelled; then answer what is open, for as long as the grace lasts."""
+    clock = MonotonicClock()
+    name = settings.id or f"gateway-{uuid4().hex[:8]}"
+    async with (
+        exporting("gateway", name, settings.trace_to) as telemetry,
+        valkey_client(settings.redis_url) as client,
+        DatastoreClient(dial_datastore, clock) as datastores,
+        asyncio.TaskGroup() as group,
+    ):
+        registry = ValkeyRegistry(client)
+        tracer = Tracer(telemetry, Random(), settings.trace_share)
+        gateway = make_gateway(
+            name, dial_scheduler, datastores, registry, clock, limits=settings.limits, tracer=tracer
+        )
+        running = group.create_task(gateway.run())
+        try:
+            async with serve(
+                [service(gateway, clock)], settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
+            ) as address:
+                log.info("%s listens at %s", name, address)
+                await _stay_registered(registry, Member("gateway", name, settings.advertise or address))
+        finally:
+            running.cancel()
+
+
+async def _stay_registered(registry: Registry, member: Member) -> None:
+    """Renew until cancelled, and leave. A registry that is away for a while costs nothing but newcomers."""
+    try:
+        while True:
+            try:
+                await registry.register(member, REGISTERED_S)
+            except Unavailable as error:
+                log.warning("not registered: %s", error.message)
+            await asyncio.sleep(REGISTER_S)
+    finally:
+        try:
+            await registry.unregister(member)
+        except Unavailable as error:
+            log.warning("not unregistered: %s", error.message)
