@@ -59,9 +59,10 @@ sim: setup  ## the same cores in virtual time; a failing run prints its seed
 
 up: setup  ## a local mesh that stays; its log is runs/up.log
 	mkdir -p runs && { nohup $(BIN)/covey up $(APP) $(ARGS) > runs/up.log 2>&1 & echo $$! > runs/up.pid; }
+	@until grep 'gateway listens' runs/up.log; do kill -0 $$(cat runs/up.pid) || { cat runs/up.log; exit 1; }; sleep 0.2; done
 
-down:
-	test ! -f runs/up.pid || { kill -TERM $$(cat runs/up.pid); rm runs/up.pid; }
+down:  ## returns when every process is gone
+	test ! -f runs/up.pid || { pid=$$(cat runs/up.pid); rm runs/up.pid; kill -TERM $$pid && tail --pid=$$pid -f /dev/null; }
 
 # Without hashes on purpose: pip asks for all or none, and PyPI's CUDA build of torch brings nvidia-* packages that the
 # CPU build, which this is compiled with, does not name. The tag of the local build (+cpu) goes: any 2.13.0 will do.

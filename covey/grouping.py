@@ -23,6 +23,8 @@ import re2
 from covey.errors import DeclarationError, InvalidArgument, Reason
 
 KEY_BYTES_MAX = 1024
+INDEX_DIGITS_MAX = 18
+"""Every index fits into 64 bits, with its sign."""
 PATTERN_BYTES_MAX = 1024
 PATTERN_MEMORY_BYTES_MAX = 1 << 20
 
@@ -177,7 +179,7 @@ def _as_pattern(part: str | Field) -> str:
     if isinstance(part, str):
         return str(re2.escape(part))
     # One spelling per integer, so that a key and its fields name the same object.
-    return "(0|-?[1-9][0-9]*)" if part.is_index else "([^/]+?)"
+    return f"(0|-?[1-9][0-9]{{0,{INDEX_DIGITS_MAX - 1}}})" if part.is_index else "([^/]+?)"
 
 
 def _value(template: Template, field: Field, fields: Fields) -> str:
@@ -188,6 +190,8 @@ def _value(template: Template, field: Field, fields: Fields) -> str:
     if field.is_index and not isinstance(value, int):
         raise InvalidArgument(f"field {field.name!r} of {template.text!r} is an integer, not {value!r}")
     text = str(value)
+    if field.is_index and len(text.lstrip("-")) > INDEX_DIGITS_MAX:
+        raise InvalidArgument(f"field {field.name!r} of {template.text!r} has at most {INDEX_DIGITS_MAX} digits")
     if not text or "/" in text:
         raise InvalidArgument(f"field {field.name!r} of {template.text!r} can't be {text!r}: empty, or with a '/'")
     return text

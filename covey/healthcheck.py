@@ -11,7 +11,7 @@ import asyncio
 import sys
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from covey.errors import Unavailable
 from covey.wire.channel import connected
@@ -22,10 +22,13 @@ TIMEOUT_S = 3.0
 async def check_health(address: str, service: str = "", timeout_s: float = TIMEOUT_S) -> None:
     """Return when the service says that it serves; raise Unavailable otherwise, within `timeout_s`."""
     async with connected(address, timeout_s=timeout_s) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         try:
-            answer = await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(service=service), timeout=timeout_s
-            )
+            answer = await check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise Unavailable(f"{address} gave no answer about its health: {error.code().name}") from None
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
@@ -38,8 +41,9 @@ def main(arguments: list[str]) -> int:
     if not 1 <= len(arguments) <= 2:
         print("usage: python -m covey.healthcheck ADDRESS [SERVICE]", file=sys.stderr)
         return 2
+    address, service = (*arguments, "")[:2]
     try:
-        asyncio.run(check_health(*arguments))
+        asyncio.run(check_health(address, service))
     except Unavailable as error:
         print(error.message, file=sys.stderr)
         return 1

@@ -20,7 +20,19 @@ _TYPED_FIELD = re.compile(r"\{[^{}]*:")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 
 FIELDS_TAKEN = frozenset(
-    {"complete", "deadline_s", "fields", "group", "id", "key", "pool", "priority", "value", "version"}
+    {
+        "complete",
+        "deadline_s",
+        "fields",
+        "group",
+        "id",
+        "key",
+        "pool",
+        "previous_version",
+        "priority",
+        "value",
+        "version",
+    }
 )
 """Words that mean something else on an object, or beside the fields of a `send`."""
 

@@ -54,14 +54,17 @@ class Clients:
         self, gateway: GatewayProcess, scene: str, budget_s: float, priority: Priority = Priority.HIGH, padding: int = 0
     ) -> Sent:
         """Send the next tick of a scene; `padding` bytes make its payload as large as wanted."""
-        tick = self._ticks.get(scene, -1) + 1
-        self._ticks[scene] = tick
-        id_ = f"{scene}.{tick}"
+        id_ = self.next_id(scene)
+        tick = self._ticks[scene] = self._ticks.get(scene, -1) + 1
         now, payload = gateway.world.now, id_.encode() + b" " * padding
         sent = Sent(id_, scene, tick, gateway, now, budget_s, gateway.paused_s, payload, priority)
         self.sent[id_] = self.open[id_] = sent
         self.call(sent)
         return sent
+
+    def next_id(self, scene: str) -> str:
+        """The id of the next event of a scene."""
+        return f"{scene}.{self._ticks.get(scene, -1) + 1}"
 
     def call(self, sent: Sent) -> None:
         """Send an event over a call of its own, for the first time or again."""

@@ -17,6 +17,7 @@ from covey.services.gateway.core.commands import (
     Deliver,
     HangUp,
     ReadObjects,
+    RecordEvent,
     Refuse,
     StorePayload,
 )
@@ -65,8 +66,8 @@ class GatewayProcess(Process[Stimulus, Command]):
                 if self._lead is not None:
                     self._lead.close()
                     self._lose_leader()
-            case Deliver() | AnswerPut() | AnswerGet() | AnswerCancel() | Refuse():
-                pass  # the client's; the observer has seen it
+            case Deliver() | AnswerPut() | AnswerGet() | AnswerCancel() | Refuse() | RecordEvent():
+                pass  # the client's, which the observer has seen, or telemetry's
             case AdoptView(view):
                 self._exchange.set_nodes(view.placement)
             case _:

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from covey.declaration import Declaration
 from covey.grouping import Scope
 from covey.messages import GatewayJoined, LeaderJoined, NodeJoined, OutcomeReady, WorkerJoined
-from covey.services.scheduler.core.commands import Command, Conclude, HangUp, Send, WriteMetadata
+from covey.services.scheduler.core.commands import Command, Conclude, HangUp, RecordTraces, Send, WriteMetadata
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import (
@@ -68,6 +68,8 @@ class SchedulerProcess(Process[Stimulus, Command]):
                     end = self.links[peer]
                     end.close()
                     self.ended(end)
+            case RecordTraces():
+                pass
             case WriteMetadata():
                 self.world.after(METADATA_S, self.post, MetadataWritten())
             case _:

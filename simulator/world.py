@@ -29,6 +29,7 @@ class World:
         self.seed = seed
         self.now = 0.0
         self.happened = 0
+        self.births = 0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._digest = hashlib.blake2b(digest_size=16)
@@ -80,6 +81,8 @@ class Process(Generic[S, C]):
         self.name = name
         self.host = host
         self.core = core
+        world.births += 1
+        self.birth = world.births
         self.alive = True
         self.paused_until = 0.0
         self.paused_s = 0.0

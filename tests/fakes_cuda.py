@@ -119,10 +119,10 @@ class FakeTorch:
     """What the engine uses of torch."""
 
     uint8 = np.dtype(np.uint8)
-    Tensor = Tensor
-    AcceleratorError = AcceleratorError
 
     def __init__(self) -> None:
+        self.Tensor = Tensor
+        self.AcceleratorError = AcceleratorError
         self._local = threading.local()
         self.streams: list[Stream] = []
         self.buffers: list[Tensor] = []

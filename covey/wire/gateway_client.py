@@ -117,7 +117,9 @@ async def _answer(call: Awaitable[T]) -> T:
         raise error_of_rpc(failure) from None
 
 
-async def _watched(call: grpc.aio.UnaryStreamCall[pb.SubscribeRequest, pb.SubscribeResponse]) -> AsyncIterator[ObjectValue]:
+async def _watched(
+    call: grpc.aio.UnaryStreamCall[pb.SubscribeRequest, pb.SubscribeResponse],
+) -> AsyncIterator[ObjectValue]:
     try:
         async for response in call:
             for value in response.objects:

@@ -201,10 +201,16 @@ class GrpcLink(Generic[Out, In]):
 
 @asynccontextmanager
 async def dialed(
-    channel: grpc.aio.Channel, method: str, peer: str, encode: Encode[Out], decode: Decode[In], clock: Clock
+    channel: grpc.aio.Channel,
+    method: str,
+    peer: str,
+    encode: Encode[Out],
+    decode: Decode[In],
+    clock: Clock,
+    metadata: tuple[tuple[str, str], ...] = (),
 ) -> AsyncIterator[GrpcLink[Out, In]]:
     """A link that we opened. What the body raises leaves as it is, not in a group."""
-    call: Any = channel.stream_stream(method)()
+    call: Any = channel.stream_stream(method)(metadata=metadata)
     link = GrpcLink(peer, _DialedStream(call), encode, decode, clock)
     try:
         async with asyncio.TaskGroup() as group:

@@ -66,9 +66,7 @@ async def run_gateway(settings: GatewaySettings) -> None:
     ):
         registry = ValkeyRegistry(client)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
-        gateway = make_gateway(
-            name, dial_scheduler, datastores, registry, clock, limits=settings.limits, tracer=tracer
-        )
+        gateway = make_gateway(name, dial_scheduler, datastores, registry, clock, limits=settings.limits, tracer=tracer)
         running = group.create_task(gateway.run())
         try:
             async with serve(

@@ -66,6 +66,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> AsyncIterator[pb.SubscribeResponse]:
         scope = edge.scope_of(tenant_of(context), request.pipeline, "a subscription")
         async with self._gateway.watch(scope, request.pool) as objects:
+            await context.send_initial_metadata(())  # tells the client that we listen
             async for value in objects:
                 response = pb.SubscribeResponse()
                 object_to_wire(value, response.objects.add())

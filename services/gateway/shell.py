@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, assert_never
 
+from covey.beside import beside
 from covey.clock import Clock, wall_time_ns
 from covey.driver import Driver
 from covey.edge import Description, EventName, NewEvent, NewObject, ToEdge, Wanted
@@ -155,12 +156,8 @@ class Gateway:
         mine: Link[ToEdge, Outcome]
         theirs: Link[Outcome, ToEdge]
         mine, theirs = memory_link(f"client of {tenant}", "gateway")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._serve_stream(theirs))
-            try:
-                yield mine
-            finally:
-                mine.close()
+        async with beside(self._serve_stream(theirs)):
+            yield mine
 
     async def _serve_stream(self, link: Link[Outcome, ToEdge]) -> None:
         with self.opened_stream(link.send) as call:

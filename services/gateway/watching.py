@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
+from covey.beside import beside
 from covey.errors import CoveyError, Reason, ResourceExhausted, Unavailable
 from covey.model import Node, ObjectValue, Placement, Scope
 from covey.wire.datastore_client import DatastoreClient
@@ -34,12 +35,8 @@ class Watches:
     async def watch(self, scope: Scope, pool: str) -> AsyncIterator[AsyncIterator[ObjectValue]]:
         """What is put into a pool on any node from now on. A slow reader ends with ResourceExhausted."""
         unread: asyncio.Queue[ObjectValue | CoveyError] = asyncio.Queue(UNREAD_MAX)
-        async with asyncio.TaskGroup() as group:
-            watching = group.create_task(self._watch_nodes(scope, pool, unread))
-            try:
-                yield _read(unread)
-            finally:
-                watching.cancel()
+        async with beside(self._watch_nodes(scope, pool, unread)):
+            yield _read(unread)
 
     async def _watch_nodes(self, scope: Scope, pool: str, unread: asyncio.Queue[ObjectValue | CoveyError]) -> None:
         """One watch for each node of the view."""

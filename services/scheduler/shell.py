@@ -125,8 +125,12 @@ class SchedulerShell:
     # --- leadership and the registry ---------------------------------------------------------------------------------
 
     async def _hold_the_lease(self, member: Member) -> None:
+        fresh = True
         while True:
             try:
+                if fresh:
+                    await self._registry.step_down(member.id)  # an earlier process of our name: its epoch is not ours
+                    fresh = False
                 leader = await self._registry.lead(member.id, member.address, self._lease_s, self._known_epoch)
                 if leader.scheduler == member.id and leader.epoch != self._epoch:
                     self._epoch = self._known_epoch = leader.epoch

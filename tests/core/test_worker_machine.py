@@ -6,7 +6,7 @@ import pytest
 
 from covey.errors import Reason, Status
 from covey.messages import Beat, CancelTasks, LeaderJoined, WorkerJoined
-from covey.model import GroupId, Placement, Priority, emission_id
+from covey.model import GroupId, KeyRead, Placement, Priority, emission_id
 from covey.services.worker.core.commands import Command, Compute, Exit, Fetch, Forget, Report, Send, Store, UseView
 from covey.services.worker.core.state import MOVES, IllegalMove, Phase
 from covey.services.worker.core.stimuli import BatchKey, EngineLost, Found, InputsFetched, Stored, key_of
@@ -48,7 +48,7 @@ def test_a_large_trigger_is_read_from_its_home() -> None:
     fetch = the(Fetch, bench.say(a_batch(1, a_task(1, payload=None))))
 
     (read,) = fetch.reads
-    assert (read.pool, read.key, read.node, read.required) == ("ticks", "/ticks/a/1", "n1", True)
+    assert read == KeyRead("ticks", "/ticks/a/1", "a", 1, "n1", required=True)
 
 
 def test_inputs_are_fetched_while_another_batch_computes() -> None:
@@ -336,10 +336,10 @@ def test_the_heartbeat_carries_progress() -> None:
     compute = the(Compute, bench.say(a_batch(1), at=0.05))
     bench.say(a_batch(2), at=0.1)
     assert bench.core.wake_at == 0.25
-    assert the(Send, bench.do(at=0.25)).message == Beat(1, pytest.approx(0.2), 0, 1)
+    assert the(Send, bench.do(at=0.25)).message == Beat(queued=1, oldest_s=0.25 - 0.05, finished=0, view=1)
 
     bench.computed(compute, at=0.3)
-    assert the(Send, bench.do(at=0.5)).message == Beat(0, pytest.approx(0.4), 1, 1)
+    assert the(Send, bench.do(at=0.5)).message == Beat(queued=0, oldest_s=0.5 - 0.1, finished=1, view=1)
 
 
 def test_only_a_newer_view_is_used() -> None:

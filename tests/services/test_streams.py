@@ -268,6 +268,18 @@ async def test_a_full_queue_closes_the_link() -> None:
     assert reasons == [Reason.SLOW_READER]
 
 
+async def test_what_cannot_be_written_closes_the_link() -> None:
+    """A message with a number that no field holds is our bug: the link breaks, and nobody waits for an answer."""
+    async with worker_at() as address, dial_worker(address) as link:
+        link.send(Beat(queued=2**70))
+
+        async with asyncio.timeout(1):
+            with pytest.raises(LinkClosed) as caught:
+                await link.receive()
+
+    assert caught.value.reason is Reason.BUG
+
+
 async def test_a_slow_reader_slows_its_writer() -> None:
     """While nobody receives, the other end can write no more than windows and bounds let it."""
     written = 0
@@ -277,12 +289,11 @@ async def test_a_slow_reader_slows_its_writer() -> None:
         answer = Answer((ObjectValue(ObjectRef("pool", "/k", "g"), bytes(200_000)),))
         for number in range(500):  # 100 MB
             link.send(GetDone(number, (answer,)))
-        queue = link._queue  # type: ignore[attr-defined]
         previous = -1
-        while len(queue) != previous:  # until it stands still
-            previous = len(queue)
+        while link.queued != previous:  # until it stands still
+            previous = link.queued
             await asyncio.sleep(0.2)
-        written = 500 - len(queue)
+        written = 500 - link.queued
         stalled.set()
         await link.receive()
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from random import Random
 from typing import Any, TypeVar
@@ -14,8 +14,9 @@ import covey
 from covey.clock import MonotonicClock
 from covey.codec import decode, encode
 from covey.declaration import Codec
-from covey.errors import Reason, StageFailed, Status
-from covey.link import Link, MemoryNetwork
+from covey.errors import CoveyError, Reason, StageFailed, Status
+from covey.grouping import rendezvous
+from covey.link import Link, LinkClosed, MemoryNetwork
 from covey.messages import (
     BatchReport,
     Beat,
@@ -36,6 +37,7 @@ from covey.messages import (
 )
 from covey.model import Answer, KeyRead, Node, ObjectRef, ObjectValue, Placement, Priority, Scope
 from covey.services.worker.app import make_worker
+from covey.services.worker.engine.base import DeviceLost, Job, Ran
 from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.emulated import EmulatedEngine
 from covey.services.worker.servicer import services
@@ -109,16 +111,20 @@ class TinyDatastore:
         self.was_put = asyncio.Event()
 
     async def serve(self, link: Link[FromDatastore, ToDatastore]) -> None:
-        while True:
-            for message in await link.receive():
-                match message:
-                    case Put():
-                        link.send(self.put(message))
-                    case Get():
-                        self.gets.append(message)
-                        link.send(GetDone(message.request, tuple(self.answer(read) for read in message.reads)))
-                    case _:
-                        raise AssertionError(message)
+        with suppress(LinkClosed):
+            while True:
+                for message in await link.receive():
+                    link.send(self.answer_to(message))
+
+    def answer_to(self, message: ToDatastore) -> FromDatastore:
+        match message:
+            case Put():
+                return self.put(message)
+            case Get():
+                self.gets.append(message)
+                return GetDone(message.request, tuple(self.answer(read) for read in message.reads))
+            case _:
+                raise AssertionError(message)
 
     def put(self, put: Put) -> PutDone:
         self.puts.append(put)
@@ -294,7 +300,7 @@ async def test_an_async_stage_reads_what_it_could_not_name() -> None:
 
     assert values_in(empty.tasks[0]) == {"seen": None}
     assert values_in(report.tasks[0]) == {"seen": 42}
-    assert report.tasks[0].remote_gets == len([get for get in far.gets if get.reads]) - empty.tasks[0].remote_gets
+    assert report.tasks[0].remote_gets == int(rendezvous(SCOPE, "a", ("n1", "n2")) == "n2")
 
 
 @pytest.mark.asyncio
@@ -396,3 +402,42 @@ async def test_a_model_that_does_not_load_is_said_at_the_start() -> None:
         with pytest.raises(StageFailed, match="'use'"):
             await shell.load()
     engine.close()
+
+
+class DyingEngine(CpuEngine):
+    async def run(self, job: Job, lane: int) -> Ran:
+        raise DeviceLost("an illegal memory access was encountered")
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_lost_its_device_reports_and_ends() -> None:
+    """The leader hears it before the process ends, so that the tasks go elsewhere at once."""
+    network = MemoryNetwork()
+    engine = DyingEngine(CLOCK)
+    async with DatastoreClient(network.dial, CLOCK) as client:
+        shell = make_worker("w1", "n1", app, engine, client, CLOCK)
+        network.listen("w1", shell.serve_leader)
+        async with asyncio.TaskGroup() as group, network.dial("w1") as link:
+            running = group.create_task(ended(shell.run()))
+            leader = Leader(link)
+            leader.lead("n1")
+            leader.run(1, stage="look")
+            report = await leader.report()
+            lost = await running
+    engine.close()
+
+    assert [(task.status, task.reason) for task in report.tasks] == [(Status.UNAVAILABLE, Reason.WORKER_LOST)]
+    assert "illegal memory access" in str(lost)
+
+
+async def ended(running: Awaitable[None]) -> CoveyError:
+    """The one error that this ended with, however deep in groups."""
+    try:
+        await running
+    except* CoveyError as failed:
+        error: BaseException = failed
+        while isinstance(error, BaseExceptionGroup):
+            (error,) = error.exceptions
+        assert isinstance(error, CoveyError)
+        found = error
+    return found

@@ -306,10 +306,10 @@ def _check_objects(state: State) -> None:
     cost = 0
     for group_id, group in state.groups.items():
         assert group.id == group_id, "a group stands under another's name"
-        assert group.histories or is_busy(group), f"{group_id} is empty"
-        assert group.cost == sum(v.cost for h in group.histories.values() for v in h.versions), (
-            "bytes of a group are off"
-        )
+        assert group.histories or group.listed or is_busy(group), f"{group_id} is empty"
+        versions = [version for history in group.histories.values() for version in history.versions]
+        cost_of_group = sum(version.cost for version in versions) + OVERHEAD_BYTES * len(group.listed)
+        assert group.cost == cost_of_group, "bytes of a group are off"
         cost += group.cost
         for (pool, key), history in group.histories.items():
             address = history.address

@@ -208,8 +208,8 @@ def tick(step: Step) -> None:
     oldest = next(iter(state.cascades.values()), None)
     age_s = step.now - oldest.admitted_at if oldest is not None else 0.0
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
-    for peer in (*state.gateways, *state.workers):
-        step.out.append(Send(peer, beat))
+    for peer in (*state.gateways, *state.workers, *state.nodes):
+        step.out.append(Send(peer, beat))  # a datastore speaks only when it is spoken to
     for peer in state.nodes:
         step.out.append(Send(peer, Horizon(state.epoch, age_s)))
     peers: list[Gateway | Worker | NodePeer] = [

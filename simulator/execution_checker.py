@@ -1,0 +1,151 @@
+"""Is every task accepted once, and does every state follow from the one before?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from covey.errors import Status
+from covey.messages import BatchReport, RunBatch, SubmitEvent, Task, TaskReport
+from covey.model import event_identity
+from covey.services.scheduler.core.commands import Send
+from covey.services.scheduler.core.stimuli import PeerLost, PeerSaid
+from covey.simulator.outcome_checker import Leeway
+from covey.simulator.schedulers import SchedulerProcess
+from covey.simulator.violation import Violation
+from covey.simulator.workers import WorkerProcess
+from covey.simulator.workload import SCOPE, Inputs, state_read
+
+STATE_POOL = "tracks"
+STATEFUL = "track"
+
+
+class Attempt(NamedTuple):
+    """One dispatch of a task."""
+
+    epoch: int
+    batch: int
+    task: int
+
+
+@dataclass(slots=True)
+class Made:
+    """What was made for one event: identity of a task -> (its number, in which life of the cascade)."""
+
+    numbers: dict[bytes, tuple[int, tuple[int, int, int]]]
+
+
+class ExecutionChecker:
+    """Follows tasks from dispatch to acceptance, and state from version to version."""
+
+    def __init__(self, leeway: Leeway) -> None:
+        self._leeway = leeway
+        self._made: dict[str, Made] = {}
+        self._versions_read: dict[str, dict[Attempt, int]] = {}
+        self._lines: dict[str, int] = {}
+        """State key -> the version that the last accepted task left."""
+        self._seen: dict[tuple[int, str], int] = {}
+        self._order: dict[tuple[int, str], int] = {}
+        """(epoch, event) -> its place in the order of admission."""
+        self._accepted_order: dict[tuple[int, str], int] = {}
+        self._started_again: dict[str, None] = {}
+
+    def forget(self, event: str) -> None:
+        """The event has its outcome."""
+        self._made.pop(event, None)
+        self._versions_read.pop(event, None)
+
+    # --- what workers do ---------------------------------------------------------------------------------------------
+
+    def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None:
+        """A task starts, with these inputs."""
+        if run.stage == STATEFUL:
+            attempt = Attempt(run.epoch, run.number, task.number)
+            self._versions_read.setdefault(task.event_id, {})[attempt] = state_read(inputs)
+        names = [(value.ref.key, value.ref.version) for value in inputs.members]
+        if len(names) != len(dict.fromkeys(names)):
+            raise Violation(f"the join for {task.event_id} sees a member twice: {names}")
+
+    # --- what the scheduler does -------------------------------------------------------------------------------------
+
+    def scheduled(self, scheduler: SchedulerProcess, stimuli: Sequence[Any], commands: Sequence[Any]) -> None:
+        """The scheduler has taken a step."""
+        reports: list[BatchReport] = []
+        look = False
+        for stimulus in stimuli:
+            if isinstance(stimulus, PeerSaid) and isinstance(stimulus.message, BatchReport):
+                reports.append(stimulus.message)
+            elif isinstance(stimulus, PeerSaid) and isinstance(stimulus.message, SubmitEvent):
+                place = (scheduler.epoch, stimulus.message.event.id)
+                self._order.setdefault(place, len(self._order))
+            elif isinstance(stimulus, PeerLost):
+                look = True
+        if look or any(report.status is not Status.OK for batch in reports for report in batch.tasks):
+            for cascade in scheduler.core.state.cascades.values():
+                if cascade.restarts:
+                    self._started_again[cascade.event.id] = None
+        if look or reports:
+            self._follow_lines(scheduler, reports)
+        for command in commands:
+            if isinstance(command, Send) and isinstance(command.message, RunBatch):
+                self._note_batch(scheduler, command.message)
+
+    def _note_batch(self, scheduler: SchedulerProcess, run: RunBatch) -> None:
+        """A task identity has one number in one life of its cascade; another one was made from the same parent."""
+        for task in run.tasks:
+            cascade = scheduler.core.state.cascades.get(event_identity(SCOPE, task.event_id))
+            if cascade is None:
+                continue  # it ended in the very step that dispatched this
+            life = (scheduler.epoch, cascade.sequence, cascade.restarts)
+            made = self._made.setdefault(task.event_id, Made({}))
+            number, known_life = made.numbers.setdefault(task.identity, (task.number, life))
+            if known_life != life:
+                made.numbers[task.identity] = (task.number, life)
+            elif number != task.number:
+                raise Violation(f"a task of {run.stage} for {task.event_id} was made twice: {number}, {task.number}")
+
+    def _follow_lines(self, scheduler: SchedulerProcess, reports: Sequence[BatchReport]) -> None:
+        for state_key, line in scheduler.core.state.lines.items():
+            seen = (scheduler.epoch, state_key.key)
+            if line.version == self._seen.get(seen, 0):
+                continue
+            self._seen[seen] = line.version
+            if line.version == 0:
+                continue  # lost with its home; the next task starts from None, and its outcome says so
+            attempt, event, read = self._accepted(state_key.key, line.version, reports)
+            expected = self._lines.get(state_key.key, 0)
+            is_lost = self._leeway.volatile_lost and read == 0
+            if read != expected and not is_lost and event not in self._started_again:
+                raise Violation(
+                    f"{event} (attempt {attempt}) read version {read} of {state_key.key}; its predecessor left {expected}"
+                )
+            self._lines[state_key.key] = line.version
+            self._check_order(scheduler.epoch, state_key.key, event)
+
+    def _accepted(self, key: str, version: int, reports: Sequence[BatchReport]) -> tuple[Attempt, str, int]:
+        """The attempt whose report left this version, its event, and the version that it had read."""
+        for batch in reports:
+            for report in batch.tasks:
+                if report.status is Status.OK and _left(report, key) == version:
+                    attempt = Attempt(batch.epoch, batch.number, report.number)
+                    for event, attempts in self._versions_read.items():
+                        if attempt in attempts:
+                            return attempt, event, attempts[attempt]
+        raise Violation(f"{key} is at version {version}, which no report of this step has left")
+
+    def _check_order(self, epoch: int, key: str, event: str) -> None:
+        if event in self._started_again:
+            return
+        place = self._order.get((epoch, event), -1)
+        last = self._accepted_order.get((epoch, key), -1)
+        if place < last:
+            raise Violation(f"{event} was accepted for {key} after an event that was admitted later")
+        self._accepted_order[epoch, key] = place
+
+
+def _left(report: TaskReport, key: str) -> int:
+    for emission in report.emissions:
+        if emission.value.ref.pool == STATE_POOL and emission.value.ref.key == key:
+            return emission.value.ref.version
+    return 0

@@ -1,0 +1,115 @@
+"""Is every outcome there once, in time, and right?
+
+An alert says which predictions it was made from, each of them which position and history, and each of these which
+version of the tracker's state: an OK outcome can be followed back to its event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from covey.errors import Status
+from covey.model import ObjectValue, Outcome
+from covey.simulator.clients import Clients, Sent
+from covey.simulator.gateways import GatewayProcess
+from covey.simulator.violation import Violation
+from covey.simulator.workload import HISTORY, Member, Traffic, actors_of, members_of
+
+OUTCOME_LATE_S = 0.05
+
+FAULTY = (Status.DEADLINE_EXCEEDED, Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED)
+"""What the mesh may answer when it could not, this time."""
+
+RETAINED_S = 60.0
+"""How long after its last put an object is sure to be readable."""
+
+
+@dataclass(slots=True)
+class Leeway:
+    """What the faults so far excuse. A mesh without faults is excused nothing."""
+
+    unavailable: bool = False
+    """Something was broken: an event may end UNAVAILABLE or late."""
+    volatile_lost: bool = False
+    """A node was lost, or taken for lost, and what it held in memory with it."""
+
+
+class OutcomeChecker:
+    """Takes every outcome that a gateway delivers."""
+
+    def __init__(self, clients: Clients, traffic: Traffic, leeway: Leeway) -> None:
+        self._clients = clients
+        self._traffic = traffic
+        self._leeway = leeway
+        self._ok: dict[str, dict[int, float]] = {}
+        """Scene -> tick -> when its event ended OK."""
+
+    def delivered(self, gateway: GatewayProcess, call: int, outcome: Outcome) -> Sent:
+        """An outcome reaches its client."""
+        now = gateway.world.now
+        try:
+            sent = self._clients.answer(call, outcome, now)
+        except AssertionError as error:
+            raise Violation(str(error)) from error
+        late_s = now - sent.deadline - (gateway.paused_s - sent.paused_s)
+        if late_s > OUTCOME_LATE_S:
+            raise Violation(f"the outcome of {sent.id} comes {late_s:.3f} s after its deadline")
+        self._check_status(sent, outcome)
+        if outcome.status is Status.OK:
+            self._check_results(sent, outcome)
+            self._ok.setdefault(sent.scene, {})[sent.tick] = now
+        return sent
+
+    def finished(self) -> None:
+        """The run is over: nothing that was sent may be without an outcome."""
+        for sent in self._clients.open.values():
+            raise Violation(f"event {sent.id}, sent at {sent.sent_at:.3f} s, never got an outcome")
+
+    def _check_status(self, sent: Sent, outcome: Outcome) -> None:
+        excused = {
+            Status.OK: sent.id not in self._traffic.poison or self._traffic.actors(sent.scene, sent.tick) == 0,
+            Status.CANCELLED: sent.cancelled,
+            Status.FAILED_PRECONDITION: sent.id in self._traffic.poison,
+            Status.DEADLINE_EXCEEDED: True,
+            Status.UNAVAILABLE: self._leeway.unavailable,
+        }
+        if not excused.get(outcome.status, False):
+            raise Violation(
+                f"event {sent.id} ends {outcome.status} ({outcome.reason}: {outcome.message}), and nothing excuses it"
+            )
+
+    def _check_results(self, sent: Sent, outcome: Outcome) -> None:
+        actors = actors_of(self._traffic.actors(sent.scene, sent.tick))
+        if len(outcome.results) != (1 if actors else 0):
+            keys = ", ".join(result.ref.key for result in outcome.results)
+            raise Violation(f"event {sent.id} with {len(actors)} actors ends with the results {keys or 'none'}")
+        for result in outcome.results:
+            self._check_alert(sent, outcome, result, actors)
+
+    def _check_alert(self, sent: Sent, outcome: Outcome, result: ObjectValue, actors: list[str]) -> None:
+        event, members = members_of(result.payload or b"")
+        if event != sent.id:
+            raise Violation(f"the alert of {sent.id} was made for {event}")
+        found = sorted(member.actor for member in members)
+        if found != sorted(actors) and not outcome.incomplete:
+            raise Violation(f"the alert of {sent.id} was made from {found}, not from {sorted(actors)}")
+        versions = dict.fromkeys(member.version for member in members)
+        if len(versions) > 1 and not self._leeway.volatile_lost:
+            raise Violation(f"the alert of {sent.id} mixes positions from the states {list(versions)}")
+        for member in members:
+            self._check_history(sent, outcome, member)
+
+    def _check_history(self, sent: Sent, outcome: Outcome, member: Member) -> None:
+        """Indices in order, none beyond the trigger's, and none left out that was there when the event was sent."""
+        ticks = member.ticks
+        if list(ticks) != sorted(dict.fromkeys(ticks)) or ticks[-1:] != (sent.tick,) or len(ticks) > HISTORY:
+            raise Violation(f"the history of {member.actor} at {sent.id} is {ticks}")
+        if self._leeway.volatile_lost or outcome.incomplete:
+            return
+        for tick, ended_at in self._ok.get(sent.scene, {}).items():
+            known = ended_at < sent.sent_at and sent.sent_at - ended_at < RETAINED_S / 2
+            present = member.actor in actors_of(self._traffic.actors(sent.scene, tick))
+            if known and present and ticks[0] < tick < sent.tick and tick not in ticks:
+                raise Violation(f"the history of {member.actor} at {sent.id} is {ticks}, without {tick}")
+            if known and present and tick < ticks[0] and len(ticks) < HISTORY:
+                raise Violation(f"the history of {member.actor} at {sent.id} begins with {ticks}, without {tick}")
