@@ -26,7 +26,7 @@ from uuid import uuid4
 from covey.batch import Object
 from covey.beside import beside
 from covey.codec import encode
-from covey.declaration import Declaration, PoolDeclaration
+from covey.declaration import Codec, Declaration, PoolDeclaration
 from covey.edge import (
     Description,
     EventName,
@@ -171,6 +171,10 @@ class Client:
         declared = (await self._declared()).pool(pool)
         async with self._edge.watch(await self._scope(), pool) as values:
             yield _objects(declared, values)
+
+    async def codec_of(self, key: str) -> Codec:
+        """How the pool of a key writes its values."""
+        return (await self._pool(key)).codec
 
     async def describe(self) -> Description:
         """The pipeline, or all of the tenant's where the client names none; and the nodes of the mesh."""

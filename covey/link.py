@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
+from covey.beside import beside
 from covey.errors import Unavailable
 
 QUEUE_MAX = 100_000
@@ -148,10 +149,8 @@ class MemoryNetwork:
         mine: Link[Any, Any]
         theirs: Link[Any, Any]
         mine, theirs = memory_link("dialer", address)
-        async with asyncio.TaskGroup() as group:
-            served = group.create_task(serve(theirs))
+        async with beside(serve(theirs)):
             try:
                 yield mine
             finally:
                 mine.close()
-                served.cancel()

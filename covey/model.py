@@ -111,8 +111,8 @@ class Outcome:
 class LastRead:
     """The `count` greatest indices of a series at or before `as_of` (before it, if `exclusive`; any, if None).
 
-    `nodes` are asked in parallel and their answers merged. An answer waits, within the budget, until `awaits` (a key
-    whose put is under way) is there.
+    `nodes` are asked in parallel and their answers merged. `awaits` is a key whose put is under way to the first of
+    the nodes: that node's answer waits, within the budget, until it is there.
     """
 
     pool: str

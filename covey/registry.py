@@ -6,10 +6,19 @@ one process, for the test client. Losing the registry degrades: everyone goes on
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
 from covey.declaration import Declaration
+from covey.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+RENEW_S = 1.0
+REGISTERED_S = 5.0
+"""How long a member that has stopped renewing counts as there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ class MemoryRegistry:
         return [(tenant, declaration) for (tenant, _), declaration in self._declarations.items()]
 
     async def lead(self, scheduler: str, address: str, ttl_s: float, known_epoch: int) -> Leader:
-        if self._leader is None:
+        if self._leader is None or (self._leader.scheduler == scheduler and self._leader.epoch < known_epoch):
             self._epoch = max(self._epoch, known_epoch) + 1
             self._leader = Leader(scheduler, address, self._epoch)
         return self._leader
@@ -96,3 +105,19 @@ class MemoryRegistry:
 
     async def leader(self) -> Leader | None:
         return self._leader
+
+
+async def stay_registered(registry: Registry, member: Member) -> None:
+    """Renew a member until cancelled, then have it leave. A registry that is away costs nothing but newcomers."""
+    try:
+        while True:
+            try:
+                await registry.register(member, REGISTERED_S)
+            except Unavailable as error:
+                log.warning("not registered: %s", error.message)
+            await asyncio.sleep(RENEW_S)
+    finally:
+        try:
+            await registry.unregister(member)
+        except Unavailable as error:
+            log.warning("not unregistered: %s", error.message)

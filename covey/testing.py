@@ -72,7 +72,7 @@ class Result:
 
 
 class Mesh:
-    """A mesh within this process, spoken to by pool and fields; `client` speaks to it by key, as `covey.connect` does."""
+    """A mesh within this process, spoken to by pool and fields; by key, as `covey.connect` does, through `client`."""
 
     def __init__(self, pipeline: Pipeline, client: Client) -> None:
         self.client = client
@@ -151,7 +151,8 @@ async def run_mesh(pipeline: Pipeline, *, nodes: int = 1, workers: int = 1) -> A
         scheduler = parts.add_scheduler()
         client = Client(await parts.add_gateway(), pipeline.name, TENANT)
         async with asyncio.timeout(START_S_MAX):
-            while len(scheduler.state.workers) < workers or len((await client.describe()).nodes) < nodes:
+            # A scheduler tells nobody whom it has met.
+            while len(scheduler.state.workers) < workers or len((await client.describe()).nodes) < nodes:  # noqa: ASYNC110
                 await asyncio.sleep(WATCH_S)
         try:
             yield Mesh(pipeline, client)
@@ -172,15 +173,16 @@ class _Parts:
         self._pipeline = pipeline
         self._clock = MonotonicClock()
         self._network = MemoryNetwork()
+        self._exchanges = MemoryNetwork()
+        """Of datastores, which serve a leader at the same address."""
         self._storage = MemoryStorage(self._clock)
 
     async def add_datastore(self, node: str) -> None:
-        address = f"{node}/exchange"
-        shell = DatastoreShell(DatastoreCore(node, address, DatastoreLimits()), self._storage, self._clock)
-        self._network.listen(address, shell.serve_exchange)
-        self._network.listen(f"{node}/lead", shell.serve_lead)
+        shell = DatastoreShell(DatastoreCore(node, node, DatastoreLimits()), self._storage, self._clock)
+        self._network.listen(node, shell.serve_lead)
+        self._exchanges.listen(node, shell.serve_exchange)
         self._run(shell.run())
-        await self.registry.register(Member("datastore", node, f"{node}/lead", node), REGISTERED_S)
+        await self.registry.register(Member("datastore", node, node, node), REGISTERED_S)
 
     async def add_worker(self, name: str, node: str) -> None:
         engine = CpuEngine(self._clock)
@@ -214,7 +216,7 @@ class _Parts:
         self._running.append(self._tasks.create_task(shell))
 
     async def _datastores(self) -> DatastoreClient:
-        return await self._stack.enter_async_context(DatastoreClient(self._network.dial, self._clock))
+        return await self._stack.enter_async_context(DatastoreClient(self._exchanges.dial, self._clock))
 
 
 def _name(pool: Pool | str) -> str:

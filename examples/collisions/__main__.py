@@ -136,7 +136,7 @@ async def _replay(
     return tally, clock.now() - started
 
 
-def _take(tally: report.Tally, progress: Progress, bar: TaskID, done: asyncio.Future[Outcome], sent_at: float) -> None:
+def _take(tally: report.Tally, progress: Progress, bar: TaskID, sent_at: float, done: asyncio.Future[Outcome]) -> None:
     if done.cancelled():
         return
     tally.take(done.result(), clock.now() - sent_at)

@@ -9,8 +9,7 @@ from random import Random, SystemRandom
 from uuid import uuid4
 
 from covey.clock import Clock, MonotonicClock
-from covey.errors import Unavailable
-from covey.registry import Member, Registry
+from covey.registry import Member, Registry, stay_registered
 from covey.runtime import run
 from covey.services.gateway.core.machine import GatewayCore
 from covey.services.gateway.core.state import Limits
@@ -26,10 +25,6 @@ from covey.wire.endpoints import dial_datastore, dial_scheduler
 from covey.wire.server import serve
 
 log = logging.getLogger(__name__)
-
-REGISTER_S = 1.0
-REGISTERED_S = 5.0
-"""How long a gateway that has stopped renewing counts as there."""
 
 
 def main() -> None:
@@ -73,22 +68,6 @@ async def run_gateway(settings: GatewaySettings) -> None:
                 [service(gateway, clock)], settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
             ) as address:
                 log.info("%s listens at %s", name, address)
-                await _stay_registered(registry, Member("gateway", name, settings.advertise or address))
+                await stay_registered(registry, Member("gateway", name, settings.advertise or address))
         finally:
             running.cancel()
-
-
-async def _stay_registered(registry: Registry, member: Member) -> None:
-    """Renew until cancelled, and leave. A registry that is away for a while costs nothing but newcomers."""
-    try:
-        while True:
-            try:
-                await registry.register(member, REGISTERED_S)
-            except Unavailable as error:
-                log.warning("not registered: %s", error.message)
-            await asyncio.sleep(REGISTER_S)
-    finally:
-        try:
-            await registry.unregister(member)
-        except Unavailable as error:
-            log.warning("not unregistered: %s", error.message)

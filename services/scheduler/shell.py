@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 from collections.abc import Awaitable, Sequence
@@ -166,19 +167,19 @@ class SchedulerShell:
         try:
             async with self._dials[member.kind](member.address) as link:
                 link.send(LeaderJoined(self._epoch, self._name))
-                await self._hear(link)
+                await self._hear(link, member.address)
         except Unavailable as error:
             log.info("%s %s: %s", member.kind, member.id, error.message)
         finally:
             del self._dialled[member.kind, member.id]
 
-    async def _hear(self, link: Link[Any, Any]) -> None:
+    async def _hear(self, link: Link[Any, Any], address: str = "") -> None:
         peer = next(self._numbers)
         self._links[peer] = link
         try:
             async with asyncio.timeout(FIRST_WORD_S):
                 first, *rest = await link.receive()
-            if not await self._introduce(peer, first):
+            if not await self._introduce(peer, first, address):
                 return
             await self._take(peer, rest)
             while True:
@@ -192,7 +193,7 @@ class SchedulerShell:
             link.close()
             self._driver.post(PeerLost(peer))
 
-    async def _introduce(self, peer: int, joined: object) -> bool:
+    async def _introduce(self, peer: int, joined: object, address: str) -> bool:
         match joined:
             case GatewayJoined() | WorkerJoined() | NodeJoined() if joined.epoch > self._epoch:
                 log.warning("a peer knows epoch %d, later than our %d", joined.epoch, self._epoch)
@@ -203,7 +204,8 @@ class SchedulerShell:
             case WorkerJoined():
                 await self._driver.accept(WorkerConnected(peer, joined))
             case NodeJoined():
-                await self._driver.accept(NodeConnected(peer, joined))
+                # Where we reached it, others do; it may not know by what address it is seen.
+                await self._driver.accept(NodeConnected(peer, dataclasses.replace(joined, address=address)))
             case _:
                 log.warning("a peer began with %s instead of saying who it is", type(joined).__name__)
                 return False

@@ -14,9 +14,9 @@ from uuid import uuid4
 from covey.clock import Clock, MonotonicClock
 from covey.declaration import Declaration
 from covey.declare import Pipeline
-from covey.errors import InvalidArgument, Unavailable
+from covey.errors import InvalidArgument
 from covey.loading import load_pipeline
-from covey.registry import Member, Registry
+from covey.registry import Member, Registry, stay_registered
 from covey.runtime import run
 from covey.services.worker.core.machine import WorkerCore
 from covey.services.worker.core.state import Identity, Limits
@@ -35,10 +35,6 @@ from covey.wire.endpoints import dial_datastore
 from covey.wire.server import serve
 
 log = logging.getLogger(__name__)
-
-REGISTER_S = 1.0
-REGISTERED_S = 5.0
-"""How long a worker that has stopped renewing counts as there."""
 
 
 def main() -> None:
@@ -73,7 +69,7 @@ async def run_worker(settings: WorkerSettings) -> None:
             ) as address:
                 member = Member("worker", name, settings.advertise or address, settings.node, engine.device)
                 log.info("%s listens at %s and runs %s on %s", name, address, pipeline.name, engine.device)
-                await _stay_registered(registry, member)
+                await stay_registered(registry, member)
 
 
 def make_worker(
@@ -118,22 +114,6 @@ async def publish_if_absent(registry: Registry, tenant: str, declaration: Declar
                 )  # fmt: skip
             return
     await registry.publish(tenant, declaration)
-
-
-async def _stay_registered(registry: Registry, member: Member) -> None:
-    """Renew until cancelled, and leave. A registry that is away for a while costs nothing but newcomers."""
-    try:
-        while True:
-            try:
-                await registry.register(member, REGISTERED_S)
-            except Unavailable as error:
-                log.warning("not registered: %s", error.message)
-            await asyncio.sleep(REGISTER_S)
-    finally:
-        try:
-            await registry.unregister(member)
-        except Unavailable as error:
-            log.warning("not unregistered: %s", error.message)
 
 
 def _torch() -> Any:

@@ -110,7 +110,11 @@ def test_a_put_into_the_wrong_home_is_moved() -> None:
     names = [f"s{number}" for number in range(20)]
     mine = [name for name in names if rendezvous(SCOPE, name, ("node-a", "node-b")) == "node-a"]
     theirs = [name for name in names if name not in mine]
-    exceptions = {GroupId(SCOPE, theirs[0]): "node-a", GroupId(SCOPE, mine[0]): "node-b", GroupId(SCOPE, mine[1]): "gone"}
+    exceptions = {
+        GroupId(SCOPE, theirs[0]): "node-a",
+        GroupId(SCOPE, mine[0]): "node-b",
+        GroupId(SCOPE, mine[1]): "gone",
+    }
     world = World(view=View(1, 1, Placement(1, nodes, exceptions), (("default", COLLISIONS),)))
 
     def reason(name: str) -> Reason:
@@ -173,7 +177,9 @@ def test_a_slow_watcher_is_cut_off_and_told_so() -> None:
 def test_watches_are_bounded_and_end_with_their_link() -> None:
     """One watch too many is refused, an unknown pool is NOT_FOUND, and a link that ends frees its watches."""
     world = World(Limits(watches_max=1))
-    world.tell(Asked(1, Watch(1, SCOPE, "tracks")), Asked(1, Watch(2, SCOPE, "tracks")), Asked(1, Watch(3, SCOPE, "no")))
+    world.tell(
+        Asked(1, Watch(1, SCOPE, "tracks")), Asked(1, Watch(2, SCOPE, "tracks")), Asked(1, Watch(3, SCOPE, "no"))
+    )
     assert [(ended.request, ended.status) for ended in world.watched()] == [
         (2, Status.RESOURCE_EXHAUSTED),
         (3, Status.NOT_FOUND),

@@ -190,7 +190,9 @@ def test_last_waits_for_what_it_awaits() -> None:
     done = world.got(request)
     assert done is not None
     assert keys_of(done.answers[0]) == ["/observations/s/1", "/observations/s/2"]
-    assert keys_of(world.get(last("/observations/s/*", as_of=2, awaits="/observations/s/2"))) == keys_of(done.answers[0])
+    assert keys_of(world.get(last("/observations/s/*", as_of=2, awaits="/observations/s/2"))) == keys_of(
+        done.answers[0]
+    )
 
 
 def test_only_the_first_node_of_a_read_waits() -> None:

@@ -255,6 +255,16 @@ def test_a_moved_home_is_asked_again_at_its_new_place() -> None:
     assert ends(bench.stored(again)) == {1: ("OK", "")}
 
 
+def test_a_view_that_came_meanwhile_is_tried_at_once() -> None:
+    """Who was told MOVED by an older view than it has now does not wait."""
+    bench = Bench()
+    store = the(Store, bench.computed(the(Compute, bench.say(a_batch(1))), POINT))
+    assert not every(Store, bench.say(a_view("n2", number=2)))
+
+    again = the(Store, bench.stored(store, Stored(None, Status.UNAVAILABLE, Reason.MOVED, "elsewhere")))
+    assert again.puts[0].node == "n2"
+
+
 def test_storing_is_tried_a_bounded_number_of_times_with_growing_pauses() -> None:
     """After the last attempt the task ends as unavailable, with the home's reason."""
     bench = Bench(store_attempts_max=3, store_retry_s=0.01)

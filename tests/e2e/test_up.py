@@ -11,7 +11,7 @@ import pytest
 import covey
 from covey.cluster import LocalCluster
 from covey.model import Outcome
-from tests.worlds_processes import COVEY, ROOT, all_gone, covey_up
+from tests.worlds_processes import COVEY, all_gone, covey_up
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.processes]
 
@@ -28,10 +28,11 @@ EVERY_S = 0.02
 async def test_up_serves_the_shell_and_a_client_until_ctrl_c(tmp_path: Path) -> None:
     """A pipeline started with `covey up` answers `covey send` and a client, and Ctrl-C leaves nothing behind."""
     async with covey_up(QUICKSTART, tmp_path) as up:
-        sent = await asyncio.create_subprocess_exec(
-            *(str(COVEY), "send", "/readings/kitchen/1", "21.5", "--gateway", up.address), cwd=ROOT
-        )
-        assert await sent.wait() == 0
+        event = ("quickstart", "/readings/kitchen/1", "--json", "21.5", "--deadline", "10s", "--gateway", up.address)
+        sent = await asyncio.create_subprocess_exec(str(COVEY), "send", *event, stdout=asyncio.subprocess.PIPE)
+        printed, _ = await sent.communicate()
+        assert sent.returncode == 0
+        assert "/verdicts/kitchen/1" in printed.decode()
         async with covey.connect(up.address, "quickstart") as client:
             outcome = await client.send("/readings/kitchen/2", 41.5, deadline_s=10)
         assert outcome.status is covey.Status.OK

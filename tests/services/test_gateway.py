@@ -1,6 +1,7 @@
 """The gateway's edge over real gRPC, with a leader and a home that the test scripts."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -37,11 +38,10 @@ def open_for_ever(event: Event) -> Outcome | None:
     return None
 
 
-async def until(condition: object) -> None:
-    """Wait until `condition()` holds."""
-    assert callable(condition)
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition of another task holds."""
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # what is waited for knows no events
             await asyncio.sleep(0.005)
 
 
@@ -56,12 +56,12 @@ def status_of(failure: grpc.aio.AioRpcError) -> tuple[str, str, str, float]:
     return failure.code().name, info.reason, info.domain, retry.retry_delay.ToNanoseconds() / 1e9
 
 
-async def sent(mesh: Mesh, timeout: float | None = 5, **fields: object) -> pb.SendResponse:
+async def sent(mesh: Mesh, timeout_s: float = 5, **fields: object) -> pb.SendResponse:
     """A Send as a client in any language makes it."""
     async with open_channel(mesh.address) as channel:
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
         event = pb.Event(**{"pipeline": "collisions", "key": KEY.format(1), "payload": b"x", **fields})
-        response: pb.SendResponse = await stub.Send(pb.SendRequest(event=event), timeout=timeout)
+        response: pb.SendResponse = await stub.Send(pb.SendRequest(event=event), timeout=timeout_s)
         return response
 
 
@@ -137,16 +137,25 @@ async def test_put_get_last_and_scan() -> None:
 
 async def test_subscribe_streams_what_is_put() -> None:
     """A subscription sees what is put into its pool from then on."""
-    async with running_mesh() as mesh, covey.connect(mesh.address) as client:
-        async with client.subscribe("positions") as objects, asyncio.timeout(5), asyncio.TaskGroup() as group:
-            seen = group.create_task(anext(aiter(objects)))
-            number = 0
-            while not seen.done():  # a watch begins at the home a moment after the subscription is made
-                number += 1
-                await client.put(f"/positions/s/a/{number}", number)
-                await asyncio.sleep(0.01)
+    async with (
+        running_mesh() as mesh,
+        covey.connect(mesh.address) as client,
+        client.subscribe("positions") as objects,
+        asyncio.timeout(5),
+        asyncio.TaskGroup() as group,
+    ):
+        seen = group.create_task(_first(objects))
+        number = 0
+        while not seen.done():  # a watch begins at the home a moment after the subscription is made
+            number += 1
+            await client.put(f"/positions/s/a/{number}", number)
+            await asyncio.sleep(0.01)
 
     assert seen.result().key.startswith("/positions/s/a/")
+
+
+async def _first(objects: AsyncIterator[covey.Object]) -> covey.Object:
+    return await anext(objects)
 
 
 async def test_describe_names_pipelines_and_nodes() -> None:
@@ -199,7 +208,7 @@ async def test_the_calls_own_deadline_caps_the_events() -> None:
     """A Send with half a second left asks the mesh for no more than that."""
     async with running_mesh(ScriptedLeader(open_for_ever)) as mesh:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await sent(mesh, timeout=0.3, deadline_us=60_000_000)
+            await sent(mesh, timeout_s=0.3, deadline_us=60_000_000)
 
         assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         await until(lambda: mesh.leader.cancelled)

@@ -427,17 +427,17 @@ async def test_a_worker_that_lost_its_device_reports_and_ends() -> None:
     engine.close()
 
     assert [(task.status, task.reason) for task in report.tasks] == [(Status.UNAVAILABLE, Reason.WORKER_LOST)]
-    assert "illegal memory access" in str(lost)
+    assert "illegal memory access" in lost
 
 
-async def ended(running: Awaitable[None]) -> CoveyError:
-    """The one error that this ended with, however deep in groups."""
+async def ended(running: Awaitable[None]) -> str:
+    """What the one error says that this ended with, however deep in groups."""
+    said = ""
     try:
         await running
     except* CoveyError as failed:
         error: BaseException = failed
         while isinstance(error, BaseExceptionGroup):
             (error,) = error.exceptions
-        assert isinstance(error, CoveyError)
-        found = error
-    return found
+        said = str(error)
+    return said

@@ -134,18 +134,19 @@ def _series_nodes(
     state: State,
     nodes: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """The nodes that may hold objects of a series.
+    """The nodes that may hold objects of a series, the trigger's home first: that node waits for the trigger.
 
     One, when the rule is made of fields that all of the series share; every node otherwise. An event with an explicit
     group lives where it was told to, so that node is asked too.
     """
     rule = pool.rule
-    if not isinstance(rule, TemplateRule) or pool.compiled.index in rule.names:
-        return nodes
-    home = home_of(state, GroupId(scope, rule.text.format_map(fields)), nodes)
+    if isinstance(rule, TemplateRule) and pool.compiled.index not in rule.names:
+        nodes_of_series: tuple[str, ...] = (home_of(state, GroupId(scope, rule.text.format_map(fields)), nodes),)
+    else:
+        nodes_of_series = nodes
     if trigger is None:
-        return (home,)
-    return tuple(dict.fromkeys((home, home_of(state, GroupId(scope, trigger.group), nodes))))
+        return nodes_of_series
+    return tuple(dict.fromkeys((home_of(state, GroupId(scope, trigger.group), nodes), *nodes_of_series)))
 
 
 def _index(task: TaskState) -> int:

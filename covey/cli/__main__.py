@@ -1,0 +1,5 @@
+"""`python -m covey.cli`"""
+
+from covey.cli import main
+
+main()

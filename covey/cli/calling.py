@@ -1,0 +1,68 @@
+"""What the commands that call a gateway share: where it is, what they send, and how they end.
+
+The exit code is 0 when it went well, 1 when the mesh said no (with its status, reason and sentence on stderr), and 2
+when the command line itself was wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from covey.client import ADDRESS, TENANT, Client, connect
+from covey.declaration import Codec
+from covey.errors import CoveyError, InvalidArgument
+
+Gateway = Annotated[str, typer.Option(envvar="COVEY_GATEWAY", help="Where the gateway listens.")]
+Tenant = Annotated[str, typer.Option(envvar="COVEY_TENANT", help="Whose pipelines.")]
+Pipeline = Annotated[str, typer.Argument(help="The pipeline's name, as it was declared.")]
+Json = Annotated[str | None, typer.Option("--json", help="The value, as JSON.")]
+File = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A file that holds the value.")]
+
+VALUE_CHARS_MAX = 400
+"""Of a value, as the commands print it."""
+
+__all__ = ["ADDRESS", "TENANT", "File", "Gateway", "Json", "Pipeline", "Tenant", "call", "console", "shown", "value_of"]
+
+console = Console(highlight=False)
+
+
+def call(gateway: str, pipeline: str, tenant: str, work: Callable[[Client], Awaitable[int]]) -> None:
+    """Do `work` with a client and leave with its exit code."""
+    try:
+        code = asyncio.run(_called(gateway, pipeline, tenant, work))
+    except CoveyError as error:
+        Console(stderr=True, highlight=False).print(
+            f"[red]{error.status}[/] {error.reason}: {error.message}", soft_wrap=True
+        )
+        code = 1
+    raise typer.Exit(code)
+
+
+async def _called(gateway: str, pipeline: str, tenant: str, work: Callable[[Client], Awaitable[int]]) -> int:
+    async with connect(gateway, pipeline, tenant) as client:
+        return await work(client)
+
+
+def value_of(codec: Codec, text: str | None, file: Path | None) -> Any:
+    """The value to send: `--json`, the file, or stdin. For a pool of bytes it is taken as it is, else read as JSON."""
+    data = text.encode() if text is not None else file.read_bytes() if file is not None else sys.stdin.buffer.read()
+    if codec is Codec.BYTES:
+        return data
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise InvalidArgument(f"the value is not JSON: {error}") from None
+
+
+def shown(value: Any) -> str:
+    """A value for a person, cut short."""
+    text = str(value)
+    return text if len(text) <= VALUE_CHARS_MAX else f"{text[:VALUE_CHARS_MAX]}… ({len(text):,} characters)"

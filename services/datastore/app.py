@@ -1,0 +1,57 @@
+"""Builds a datastore and joins its parts; the only place that does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from uuid import uuid4
+
+from covey.clock import Clock, MonotonicClock, wall_time_ns
+from covey.registry import Member, stay_registered
+from covey.runtime import run
+from covey.services.datastore.core.machine import DatastoreCore
+from covey.services.datastore.core.state import Limits
+from covey.services.datastore.servicer import services
+from covey.services.datastore.settings import DatastoreSettings
+from covey.services.datastore.shell import Shell
+from covey.services.datastore.storage.base import Storage
+from covey.services.datastore.storage.valkey import ValkeyStorage
+from covey.settings import quieten_grpc, read_settings
+from covey.valkey import ValkeyRegistry, valkey_client
+from covey.wire.server import serve
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run a datastore as a process of its own."""
+    quieten_grpc()
+    sys.exit(run(lambda: run_datastore(read_settings(DatastoreSettings))))
+
+
+def make_datastore(node: str, address: str, storage: Storage, clock: Clock, limits: Limits | None = None) -> Shell:
+    """A datastore, as a process or within one; `run` it, and offer `serve_exchange` and `serve_lead`.
+
+    Versions begin beyond the microseconds of the wall clock, so that those of an earlier life of the node, which a
+    task may still name, are never given again.
+    """
+    return Shell(DatastoreCore(node, address, limits or Limits(), wall_time_ns() // 1_000), storage, clock)
+
+
+async def run_datastore(settings: DatastoreSettings) -> None:
+    """Serve until cancelled. What is volatile goes with the process; what is durable was safe when acknowledged."""
+    clock = MonotonicClock()
+    name = settings.id or f"datastore-{uuid4().hex[:8]}"
+    async with valkey_client(settings.redis_url) as client, asyncio.TaskGroup() as group:
+        shell = make_datastore(settings.node, settings.advertise, ValkeyStorage(client), clock, settings.limits)
+        running = group.create_task(shell.run())
+        try:
+            async with serve(
+                services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
+            ) as bound:
+                address = settings.advertise or bound
+                log.info("%s, node %s, listens at %s", name, settings.node, address)
+                await stay_registered(ValkeyRegistry(client), Member("datastore", name, address, settings.node))
+        finally:
+            running.cancel()
