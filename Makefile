@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN    := .venv/bin
-APP    ?= examples.collisions:app
+APP    ?= examples.collisions.pipeline:app
 SEED   ?= 1
 ARGS   ?=
 TYPED  := $(wildcard covey examples benchmarks)
@@ -62,7 +62,7 @@ up: setup  ## a local mesh that stays; its log is runs/up.log
 	@until grep 'gateway listens' runs/up.log; do kill -0 $$(cat runs/up.pid) || { cat runs/up.log; exit 1; }; sleep 0.2; done
 
 down:  ## returns when every process is gone
-	test ! -f runs/up.pid || { pid=$$(cat runs/up.pid); rm runs/up.pid; kill -TERM $$pid && tail --pid=$$pid -f /dev/null; }
+	test ! -f runs/up.pid || { pid=$$(cat runs/up.pid); rm runs/up.pid; kill -TERM $$pid && tail -s 0.1 --pid=$$pid -f /dev/null; }
 
 # Without hashes on purpose: pip asks for all or none, and PyPI's CUDA build of torch brings nvidia-* packages that the
 # CPU build, which this is compiled with, does not name. The tag of the local build (+cpu) goes: any 2.13.0 will do.

@@ -11,13 +11,13 @@ them. A child that dies is reported and not started again.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
 from covey.children import Child, Death, start_child, stop_children, tail
 from covey.embedded_valkey import valkey_process
@@ -32,10 +32,11 @@ from covey.wire.gateway_client import gateway_at
 TENANT = "default"
 VALKEY = "valkey"
 GATEWAY = "gateway"
+SCHEDULER = "scheduler"
 START_S_MAX = 60.0
 """Until everyone is there: the slowest part is a worker that imports torch on a busy machine."""
 POLL_S = 0.05
-GRACE_S = {"gateway": 1.2, "scheduler": 0.7, "worker": 0.9, "datastore": 0.7}
+GRACE_S = {GATEWAY: 1.2, SCHEDULER: 0.7, "worker": 0.9, "datastore": 0.7}
 """How long each kind may take to stop, in this order; with Valkey's share it stays below 5 s."""
 KILL_AFTER_S = 0.2
 """A process that has not ended so long after its grace is killed."""
@@ -75,9 +76,10 @@ class LocalCluster:
         self._app = app
         self._folder = folder.absolute()
         self._redis_url = redis_url
-        self._suffix = f"-{os.getpid()}" if redis_url else ""  # others may share that Valkey
+        self._suffix = f"-{uuid4().hex[:6]}" if redis_url else ""  # others may share that Valkey
         self._settings = dict(settings or {})
-        self._plan = self._planned(nodes, workers, listen)
+        self._homes = [f"node-{number}{self._suffix}" for number in range(1, nodes + 1)]
+        self._plan = self._planned(workers, listen)
         self._children: dict[str, Child] = {}
         self._members: dict[str, Member] = {}
         self._deaths: asyncio.Queue[Death] = asyncio.Queue()
@@ -126,15 +128,17 @@ class LocalCluster:
 
     # --- starting ----------------------------------------------------------------------------------------------------
 
-    def _planned(self, nodes: int, workers: int, listen: str) -> dict[str, dict[str, str]]:
+    def _planned(self, workers: int, listen: str) -> dict[str, dict[str, str]]:
         """Each service's own settings by its name, in the order of starting."""
-        homes = [f"node-{number}{self._suffix}" for number in range(1, nodes + 1)]
         plan: dict[str, dict[str, str]] = {}
-        for number, home in enumerate(homes, 1):
+        for number, home in enumerate(self._homes, 1):
             plan[f"datastore-{number}"] = {"COVEY_NODE": home}
-        plan["scheduler"] = {}
+        plan[SCHEDULER] = {}
         for number in range(workers):
-            plan[f"worker-{number + 1}"] = {"COVEY_NODE": homes[number % nodes], "COVEY_APP": self._app}
+            plan[f"worker-{number + 1}"] = {
+                "COVEY_NODE": self._homes[number % len(self._homes)],
+                "COVEY_APP": self._app,
+            }
         plan[GATEWAY] = {"COVEY_LISTEN": listen}
         return plan
 
@@ -149,7 +153,7 @@ class LocalCluster:
 
     async def _start(self, name: str, settings: Mapping[str, str]) -> None:
         common = {
-            "COVEY_ID": f"{name}{self._suffix}",
+            "COVEY_ID": self._id(name),
             "COVEY_REDIS_URL": self._redis_url,
             "COVEY_LISTEN": "127.0.0.1:0",
             "COVEY_ADVERTISE": "",
@@ -189,27 +193,26 @@ class LocalCluster:
         try:
             found = [member for kind in GRACE_S for member in await registry.members(kind)]
             if (leader := await registry.leader()) is not None:
-                found.append(Member("scheduler", leader.scheduler, leader.address))
+                found.append(Member(SCHEDULER, leader.scheduler, leader.address))
             self._members = {member.id: member for member in found}
-            absent = [name for name in self._plan if f"{name}{self._suffix}" not in self._members]
-            if absent:
+            absent = [name for name in self._plan if self._id(name) not in self._members and name != SCHEDULER]
+            if absent:  # a scheduler that stands by, since another leads a shared Valkey's mesh, is no member
                 return f"{', '.join(absent)} did not register"
-            self.address = self._member(GATEWAY).address
+            self.address = self._members[self._id(GATEWAY)].address
             async with gateway_at(self.address) as gateway:
                 description = await gateway.describe(TENANT, pipeline)
         except (Unavailable, NotFound) as error:
             return error.message
-        homes = {node.id for node in description.nodes}
-        away = [name for name in self._plan if _kind(name) == "datastore" and self._member(name).node not in homes]
+        ready = [node.id for node in description.nodes]
+        away = [home for home in self._homes if home not in ready]
         return f"{', '.join(away)} did not become a home" if away else ""
 
-    def _member(self, name: str) -> Member:
-        return self._members[f"{name}{self._suffix}"]
+    def _id(self, name: str) -> str:
+        return f"{name}{self._suffix}"
 
     def _part(self, child: Child) -> Part:
-        if child.name == VALKEY:
-            return Part(child.name, child.pid, self._redis_url, "", "", child.log)
-        member = self._member(child.name)
+        unregistered = Member("", child.name, self._redis_url if child.name == VALKEY else "")
+        member = self._members.get(self._id(child.name), unregistered)
         return Part(child.name, child.pid, member.address, member.node, member.device, child.log)
 
     # --- stopping ----------------------------------------------------------------------------------------------------

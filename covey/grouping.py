@@ -172,6 +172,8 @@ def _as_index(text: str) -> int | None:
     digits = text[1:] if text[:1] == "-" else text
     if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and text != "0"):
         return None
+    if len(digits) > INDEX_DIGITS_MAX:
+        return None
     return int(text)
 
 
@@ -257,7 +259,12 @@ class FunctionRule:
     text: str
 
     def group_of(self, key: str, fields: Fields) -> str | None:
-        group = _imported_function(self.text)(key)
+        function = _imported_function(self.text)
+        try:
+            group = function(key)
+        except Exception as error:  # noqa: BLE001  the user's function: its mistake ends a request, never a process
+            message = f"the group function {self.text!r} raised {type(error).__name__} for key {key!r}"
+            raise InvalidArgument(message, Reason.NO_GROUP) from error
         return None if group is None else str(group)
 
 

@@ -191,10 +191,13 @@ class Tracer:
     """Records spans where they are sampled: what a shell holds."""
 
     def __init__(self, telemetry: Telemetry, random: Random, sampled_share: float = 1.0) -> None:
-        """`sampled_share` is for traces that start here; a client's traceparent decides for itself."""
+        """`sampled_share` is for traces that start here; a client's traceparent decides for itself.
+
+        Where nobody listens no trace starts, so that nobody further on works for it.
+        """
         self.telemetry = telemetry
         self._random = random
-        self._sampled_share = sampled_share
+        self._sampled_share = 0.0 if isinstance(telemetry, NoTelemetry) else sampled_share
 
     def start(self, clients: str = "") -> str:
         """The traceparent of a span to `finish` later: under the client's, if it sent a valid one."""

@@ -23,7 +23,7 @@ class Sent:
     sent_at: float
     budget_s: float
     paused_s: float
-    """What the gateway had been paused in all when the event was sent."""
+    """What the gateway had been paused in all up to the moment when the event was sent."""
     payload: bytes
     priority: Priority
     cancelled: bool = False
@@ -57,7 +57,8 @@ class Clients:
         id_ = self.next_id(scene)
         tick = self._ticks[scene] = self._ticks.get(scene, -1) + 1
         now, payload = gateway.world.now, id_.encode() + b" " * padding
-        sent = Sent(id_, scene, tick, gateway, now, budget_s, gateway.paused_s, payload, priority)
+        paused_s = gateway.paused_s - max(0.0, gateway.paused_until - now)
+        sent = Sent(id_, scene, tick, gateway, now, budget_s, paused_s, payload, priority)
         self.sent[id_] = self.open[id_] = sent
         self.call(sent)
         return sent

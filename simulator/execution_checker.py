@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from covey.simulator.workload import SCOPE, Inputs, state_read
 
 STATE_POOL = "tracks"
 STATEFUL = "track"
+REMEMBERED = 100
 
 
 class Attempt(NamedTuple):
@@ -50,11 +52,15 @@ class ExecutionChecker:
         """(epoch, event) -> its place in the order of admission."""
         self._accepted_order: dict[tuple[int, str], int] = {}
         self._started_again: dict[str, None] = {}
+        self._ended: deque[str] = deque()
 
     def forget(self, event: str) -> None:
-        """The event has its outcome."""
-        self._made.pop(event, None)
-        self._versions_read.pop(event, None)
+        """The event has its outcome. What comes of it later comes soon, so only the oldest are forgotten."""
+        self._ended.append(event)
+        if len(self._ended) > REMEMBERED:
+            oldest = self._ended.popleft()
+            self._made.pop(oldest, None)
+            self._versions_read.pop(oldest, None)
 
     # --- what workers do ---------------------------------------------------------------------------------------------
 

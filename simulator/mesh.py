@@ -120,12 +120,13 @@ class Mesh:
         self.world.after(election_s, self.elect)
         self.world.after(max(pause_s, election_s) + notices_s, self.network.bury, process, True)
 
-    def _superseded(self, epoch: int) -> None:
-        """A peer knows a later epoch than the leader: it steps down, and takes the lease again with a later one."""
-        process = self.processes[self.leader]
+    def _superseded(self, scheduler: SchedulerProcess, epoch: int) -> None:
+        """A peer knows a later epoch than this scheduler, which ends; if it has the lease, another one takes it."""
+        has_the_lease = scheduler.name == self.leader
         self.epoch = max(self.epoch, epoch)
-        self.network.bury(process, told=True)
-        self.world.after(ELECTION_S, self.elect)
+        self.network.bury(scheduler, told=True)
+        if has_the_lease:
+            self.world.after(ELECTION_S, self.elect)
 
     # --- processes ---------------------------------------------------------------------------------------------------
 

@@ -41,10 +41,10 @@ class SchedulerProcess(Process[Stimulus, Command]):
         epoch: int,
         declared: tuple[Scope, Declaration],
         roster: Sequence[tuple[str, str]],
-        superseded: Callable[[int], None],
+        superseded: Callable[[SchedulerProcess, int], None],
         observer: Observer[Stimulus, Command],
     ) -> None:
-        """`roster` has (kind of link, name); `superseded` is told of a later epoch that a peer knows."""
+        """`roster` has (kind of link, name); `superseded` is told of this process and of a later epoch that a peer knows."""
         name = f"scheduler-{epoch}"
         super().__init__(world, name, f"host-{name}", Scheduler(Limits(), name), observer)
         self.epoch = epoch
@@ -80,7 +80,7 @@ class SchedulerProcess(Process[Stimulus, Command]):
         if peer not in self._introduced:
             joined, *messages = messages
             if joined.epoch > self.epoch:
-                self._superseded(joined.epoch)
+                self._superseded(self, joined.epoch)
                 return
             self._introduced[peer] = None
             match joined:

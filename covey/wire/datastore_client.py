@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Protocol, assert_never
+from typing import NamedTuple, Protocol, assert_never
 
 from covey.clock import Clock
 from covey.errors import CoveyError, DeadlineExceeded, Reason, ResourceExhausted, Status, Unavailable
@@ -27,6 +27,15 @@ DatastoreLink = Link[ToDatastore, FromDatastore]
 
 WATCH_UNREAD_MAX = 1_000
 """Objects that a watch may leave unread before it is ended with SLOW_READER."""
+
+
+class NewPut(NamedTuple):
+    """An object for `put_all`; `emission` makes the put repeatable."""
+
+    node: str
+    ref: ObjectRef
+    payload: bytes
+    emission: bytes
 
 
 class DatastoreClient:
@@ -77,13 +86,31 @@ class DatastoreClient:
         InvalidArgument for a put that no node could take.
         """
         request = next(self._numbers)
-        done = await self._ask(node, Put(request, scope, ref, payload, emission, previous_version), deadline)
-        assert isinstance(done, PutDone), "a put is answered with PutDone"
-        error = error_of(done.status, done.reason, done.message)
-        if error is not None:
-            raise error
-        assert done.ref is not None, "a put that went well has a version"
-        return done.ref
+        done = _put_result(
+            await self._ask(node, Put(request, scope, ref, payload, emission, previous_version), deadline)
+        )
+        if isinstance(done, CoveyError):
+            raise done
+        return done
+
+    async def put_all(self, scope: Scope, puts: Sequence[NewPut], deadline: float) -> list[ObjectRef | CoveyError]:
+        """Store many objects at once, without a task for each; for each its ref, or what went wrong with it alone."""
+        asked: list[tuple[_Connection, int, _Reply] | CoveyError] = []
+        for new in puts:
+            try:
+                connection = self._connection(new.node)
+                link = await connection.open()
+            except CoveyError as error:
+                asked.append(error)
+                continue
+            request = next(self._numbers)
+            reply = connection.listeners[request] = _Reply()
+            link.send(Put(request, scope, new.ref, new.payload, new.emission, None))
+            asked.append((connection, request, reply))
+        answers = [each[2].answer for each in asked if isinstance(each, tuple)]
+        if answers:
+            await asyncio.wait(answers, timeout=max(0.0, deadline - self._clock.now()))
+        return [each if isinstance(each, CoveyError) else _taken(*each) for each in asked]
 
     async def get(self, scope: Scope, reads: Sequence[Read], deadline: float, local_node: str = "") -> Fetched:
         """Read from all the nodes that the reads name, in parallel, one round trip each."""
@@ -279,6 +306,28 @@ class _Connection:
                 pass
             case _:
                 assert_never(message)
+
+
+def _put_result(done: FromDatastore) -> ObjectRef | CoveyError:
+    """What a home made of a put."""
+    assert isinstance(done, PutDone), "a put is answered with PutDone"
+    error = error_of(done.status, done.reason, done.message)
+    if error is not None:
+        return error
+    assert done.ref is not None, "a put that went well has a version"
+    return done.ref
+
+
+def _taken(connection: _Connection, request: int, reply: _Reply) -> ObjectRef | CoveyError:
+    """The answer to one of many puts; one that has not come by now is given up."""
+    connection.listeners.pop(request, None)
+    if not reply.answer.done():
+        return DeadlineExceeded("a datastore did not answer in time")
+    error = reply.answer.exception()
+    if error is not None:
+        assert isinstance(error, CoveyError)
+        return error
+    return _put_result(reply.answer.result())
 
 
 def _home_lost(address: str, error: CoveyError) -> Unavailable:

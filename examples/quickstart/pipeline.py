@@ -1,7 +1,7 @@
 """Smooth the readings of each sensor, and raise an alarm where a reading departs from what was usual.
 
     covey up examples.quickstart.pipeline:app
-    covey send /readings/kitchen/1 21.5
+    covey send quickstart /readings/kitchen/1 --json 21.5
 
 An event is a reading; `smooth` sees it with up to four before it and emits what is usual for the sensor by now, which
 triggers `judge`. Its verdict is in a pool that no stage reads, and so is part of the event's outcome.

@@ -12,16 +12,21 @@ from covey.registry import Member, stay_registered
 from covey.runtime import run
 from covey.services.datastore.core.machine import DatastoreCore
 from covey.services.datastore.core.state import Limits
+from covey.services.datastore.metrics import measure
 from covey.services.datastore.servicer import services
 from covey.services.datastore.settings import DatastoreSettings
 from covey.services.datastore.shell import Shell
 from covey.services.datastore.storage.base import Storage
 from covey.services.datastore.storage.valkey import ValkeyStorage
 from covey.settings import quieten_grpc, read_settings
+from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.server import serve
 
 log = logging.getLogger(__name__)
+
+STORAGE_TIMEOUT_S = 5.0
+"""How long storage may take over one command: longer than the registry, for what it carries may be large."""
 
 
 def main() -> None:
@@ -43,15 +48,23 @@ async def run_datastore(settings: DatastoreSettings) -> None:
     """Serve until cancelled. What is volatile goes with the process; what is durable was safe when acknowledged."""
     clock = MonotonicClock()
     name = settings.id or f"datastore-{uuid4().hex[:8]}"
-    async with valkey_client(settings.redis_url) as client, asyncio.TaskGroup() as group:
-        shell = make_datastore(settings.node, settings.advertise, ValkeyStorage(client), clock, settings.limits)
-        running = group.create_task(shell.run())
+    async with (
+        exporting("datastore", name, settings.trace_to) as telemetry,
+        valkey_client(settings.redis_url) as registry_client,
+        valkey_client(settings.redis_url, STORAGE_TIMEOUT_S) as storage_client,
+        asyncio.TaskGroup() as group,
+    ):
+        storage = ValkeyStorage(storage_client)
+        shell = make_datastore(settings.node, settings.advertise, storage, clock, settings.limits)
+        running = [group.create_task(shell.run()), group.create_task(measure(shell.core.state, telemetry))]
         try:
             async with serve(
                 services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
             ) as bound:
                 address = settings.advertise or bound
                 log.info("%s, node %s, listens at %s", name, settings.node, address)
-                await stay_registered(ValkeyRegistry(client), Member("datastore", name, address, settings.node))
+                registry = ValkeyRegistry(registry_client)
+                await stay_registered(registry, Member("datastore", name, address, settings.node))
         finally:
-            running.cancel()
+            for task in running:
+                task.cancel()

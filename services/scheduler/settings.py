@@ -17,7 +17,6 @@ class SchedulerSettings:
     advertise: str = ""
     trace_to: str = ""
     reflection: bool = False
-    supervisor_pid: int = 0
     lease_s: float = 2.0
     watch_s: float = 0.2
     grace_s: float = 2.0

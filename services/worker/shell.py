@@ -29,7 +29,6 @@ from covey.services.worker.core.commands import (
     Exit,
     Fetch,
     Forget,
-    PutEmission,
     Report,
     Resident,
     Retain,
@@ -57,7 +56,7 @@ from covey.services.worker.core.stimuli import (
 from covey.services.worker.engine.base import DeviceLost, Engine, Job, StageRaised
 from covey.services.worker.spans import record_batch
 from covey.telemetry import Tracer
-from covey.wire.datastore_client import DatastoreClient
+from covey.wire.datastore_client import DatastoreClient, NewPut
 from covey.wire.status import error_of
 
 log = logging.getLogger(__name__)
@@ -261,19 +260,19 @@ class WorkerShell:
 
     async def _store(self, store: Store) -> EmissionsStored:
         held = self._batches[key_of(store.run)]
-        async with asyncio.TaskGroup() as group:
-            puts = [group.create_task(self._put(store, put, held)) for put in store.puts]
-        return EmissionsStored(key_of(store.run), tuple([put.result() for put in puts]))
-
-    async def _put(self, store: Store, put: PutEmission, held: Payloads) -> Stored:
-        payload = held.emitted[put.task, put.index]
-        scope = store.run.scope
-        try:
-            ref = await self._datastores.put(put.node, scope, put.ref, payload, store.deadline, emission=put.emission)
-        except CoveyError as error:
-            return Stored(None, error.status, error.reason, error.message)
-        held.by_version[_name(ref)] = payload
-        return Stored(ref)
+        payloads = [held.emitted[put.task, put.index] for put in store.puts]
+        puts = [
+            NewPut(put.node, put.ref, payload, put.emission) for put, payload in zip(store.puts, payloads, strict=True)
+        ]
+        answers = []
+        done = await self._datastores.put_all(store.run.scope, puts, store.deadline)
+        for payload, ref in zip(payloads, done, strict=True):
+            if isinstance(ref, CoveyError):
+                answers.append(Stored(None, ref.status, ref.reason, ref.message))
+            else:
+                held.by_version[_name(ref)] = payload
+                answers.append(Stored(ref))
+        return EmissionsStored(key_of(store.run), tuple(answers))
 
     async def _exit(self, command: Exit) -> None:
         await asyncio.sleep(FAREWELL_S)

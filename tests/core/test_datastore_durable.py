@@ -246,7 +246,7 @@ def test_evicted_durable_objects_are_read_back() -> None:
     world = World(Limits(memory_bytes_max=4_000))
     for tick in range(3):
         world.put(f"/ledger/s/{tick}", b"x" * 1000)
-    assert world.state.counts.evicted_groups
+    assert world.state.counts.evicted
 
     answer = world.get(last("/ledger/s/*", count=3))
 

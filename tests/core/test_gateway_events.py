@@ -1,7 +1,10 @@
 """The life of an event at the gateway: admitted or refused, stored, submitted, and ended exactly once."""
 
+from dataclasses import replace
+
 import pytest
 
+from covey.declaration import PoolDeclaration
 from covey.errors import Moved, Reason, Status, Unavailable
 from covey.messages import GatewayJoined, OutcomeReady, StoreAgain, SubmitEvent, View
 from covey.model import INLINE_BYTES_MAX, GroupId, Outcome, Placement, Scope, emission_id, event_identity
@@ -182,13 +185,35 @@ def test_a_draining_gateway_finishes_and_takes_nothing_new() -> None:
 
 
 def test_without_nodes_there_is_no_home() -> None:
-    """An event whose object has nowhere to live is refused."""
+    """An event whose object has nowhere to live waits for a node, and after a second of none is refused at once."""
     world = World()
     world.tell(LeaderConnected(), view(nodes=()))
-
     world.send(1)
 
-    assert world.verdict() == (Status.UNAVAILABLE, Reason.NO_HOME)
+    world.wait(1.1)
+    world.send(2, id="e2")
+
+    assert world.verdict(1) == world.verdict(2) == (Status.UNAVAILABLE, Reason.NO_HOME)
+    assert world.outcome(1).elapsed_s == pytest.approx(COLLISIONS.objective_s)
+    assert world.outcome(2).elapsed_s == 0
+
+
+def test_a_new_leader_is_given_events_once_it_serves_their_pipeline() -> None:
+    """A leader that has just begun knows neither declarations nor nodes; nothing is refused for that."""
+    world = World.following()
+    world.send(1, id="open", budget_s=5)
+    world.store()
+
+    world.tell(LeaderLost())
+    world.tell(LeaderConnected(), view(epoch=2, nodes=(), declared=False))
+    world.send(2, id="new", budget_s=5)
+    assert world.submitted() == ["open"]
+    world.tell(view(epoch=2, number=2, declared=False))
+    assert world.submitted() == ["open"]
+    world.tell(view(epoch=2, number=3))
+
+    assert world.submitted() == ["open", "open", "new"]
+    assert world.outcomes == {}
 
 
 # --- the same id again -----------------------------------------------------------------------------------------------
@@ -516,3 +541,15 @@ def test_a_pinned_group_is_stored_where_it_is_pinned() -> None:
     world.send(2, id="e2")
 
     assert world.last(StorePayload).node == other
+
+
+def test_a_group_function_that_raises_ends_its_event_only() -> None:
+    """A mistake in a user's function of the key is told to whoever sent the key."""
+    pools = (PoolDeclaration("tests", "/tests/{name}", "function", "operator:neg"),)  # no string has a negative
+    world = World()
+    world.tell(LeaderConnected(), View(1, 1, Placement(1, NODES), (("default", replace(COLLISIONS, pools=pools)),)))
+
+    world.send(1, key="/tests/a")
+
+    assert world.verdict() == (Status.INVALID_ARGUMENT, Reason.NO_GROUP)
+    assert "operator:neg" in world.outcome().message

@@ -18,7 +18,7 @@ from covey.children import Child, start_child, stop_children, tail
 from covey.tether import tethered
 from tests.worlds_processes import PYTHON, ROOT
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.processes]
+pytestmark = pytest.mark.processes
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
@@ -110,6 +110,7 @@ async def composed(folder: Path) -> AsyncIterator[ComposeWorld]:
         await stop_children(list(world.children.values()), grace_s=5.0)
 
 
+@pytest.mark.asyncio
 async def test_an_event_goes_through_what_the_file_describes(tmp_path: Path) -> None:
     """Started as the file says, in its order and with its environment, the mesh answers an event with OK."""
     async with composed(tmp_path) as world, covey.connect(world.address("gateway"), "quickstart") as client:

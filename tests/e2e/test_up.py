@@ -10,6 +10,7 @@ import pytest
 
 import covey
 from covey.cluster import LocalCluster
+from covey.embedded_valkey import embedded_valkey
 from covey.model import Outcome
 from tests.worlds_processes import COVEY, all_gone, covey_up
 
@@ -114,3 +115,18 @@ async def test_every_event_ends_when_a_part_is_killed(tmp_path: Path, victim: st
     allowed = {covey.Status.OK, covey.Status.UNAVAILABLE, covey.Status.DEADLINE_EXCEEDED}
     assert set(statuses) <= allowed
     assert [name for name, pid in started.items() if Path(f"/proc/{pid}").exists()] == []
+
+
+async def test_a_standby_takes_over_from_a_leader_that_is_killed(tmp_path: Path) -> None:
+    """Two clusters on one Valkey are one mesh: when the leader dies, the other scheduler leads, and events go on."""
+    async with (
+        embedded_valkey() as url,
+        LocalCluster(QUICKSTART, folder=tmp_path / "one", nodes=1, workers=1, redis_url=url) as one,
+        LocalCluster(QUICKSTART, folder=tmp_path / "two", nodes=1, workers=1, redis_url=url),
+        covey.connect(one.address, "quickstart") as client,
+    ):
+        assert len((await client.describe()).nodes) == 2
+        os.kill(one.pids["scheduler"], signal.SIGKILL)
+        outcome = await client.send("/readings/kitchen/1", 21.5, deadline_s=15)
+
+    assert outcome.status is covey.Status.OK

@@ -128,10 +128,6 @@ async def test_groups_nodes_and_workers_change_nothing(grouped: bool, nodes: int
 @pytest.mark.asyncio
 async def test_events_of_one_state_that_are_sent_at_once_are_all_counted() -> None:
     """A stateful stage runs one task per state at a time, so that concurrent events lose no update."""
-    async with collisions(True).test_client(nodes=2, workers=2) as mesh, asyncio.TaskGroup() as group:
-        for tick in range(20):
-            group.create_task(mesh.send("observations", np.zeros((1, 2)), scene="north", tick=tick))
-        await mesh.get("counts", scene="north")
     async with collisions(True).test_client(nodes=2, workers=2) as mesh:
         async with asyncio.TaskGroup() as group:
             for tick in range(20):
@@ -147,13 +143,11 @@ async def test_events_of_one_state_that_are_sent_at_once_are_all_counted() -> No
 app = covey.Pipeline("orders", objective_s=1.0)
 orders = app.pool("/orders/{shop}/{number:int}", group="{shop}")
 notes = app.pool("/notes/{shop}", codec="bytes", durable=True)
-parts = app.pool("/parts/{shop}/{number:int}/{part}", group="{shop}")
 done = app.pool("/done/{shop}/{number:int}")
-joined = app.pool("/joined/{shop}/{number:int}")
 released = threading.Event()
 
 
-@app.stage(on=orders, needs=orders.at(-1), emits=[parts, done], batch_max=4)
+@app.stage(on=orders, needs=orders.at(-1), emits=done, batch_max=4)
 async def work(batch: Batch) -> None:
     for task in batch:
         match task.trigger.value:
@@ -168,31 +162,15 @@ async def work(batch: Batch) -> None:
                 task.emit(done, [each.value for each in task.needs[orders]])
             case "wait":
                 released.wait(10)
-            case {"parts": names}:
-                for name in names:
-                    task.emit(parts, name, part=name)
             case value:
                 task.emit(done, value)
 
 
-@app.stage(on=parts, emits=joined, name="check")
-def check(batch: Batch) -> None:
-    for task in batch:
-        if task.trigger.value == "bad":
-            task.fail("a bad part")
-
-
-@app.stage(on=parts.all_of(by=["shop", "number"], missing="fire"), emits=done, name="pack")
-def pack(batch: Batch) -> None:
-    for task in batch:
-        task.emit(done, [[member.part for member in task.members], task.complete])
-
-
 @pytest.fixture
-def _released() -> Iterator[None]:
+def held() -> Iterator[threading.Event]:
     """Let go of a stage that waits, whatever becomes of the test."""
     released.clear()
-    yield
+    yield released
     released.set()
 
 
@@ -230,18 +208,58 @@ async def test_needs_at_an_offset_are_as_of_the_trigger() -> None:
     assert result.objects(done)[0].value == ["one"]
 
 
+def packing(missing: str) -> Pipeline:
+    """Baskets of parts, each of which is checked, and packed when all are."""
+    pipeline = covey.Pipeline("packing", objective_s=1.0)
+    baskets = pipeline.pool("/baskets/{number:int}")
+    parts = pipeline.pool("/parts/{number:int}/{part}")
+    checked = pipeline.pool("/checked/{number:int}/{part}")
+    packed = pipeline.pool("/packed/{number:int}")
+
+    @pipeline.stage(on=baskets, emits=parts)
+    def unpack(batch: Batch) -> None:
+        for task in batch:
+            for name in task.trigger.value:
+                task.emit(parts, name, part=name)
+
+    @pipeline.stage(on=parts, emits=checked, batch_max=4)
+    def check(batch: Batch) -> None:
+        for task in batch:
+            if task.trigger.part == "bad":
+                task.fail("a bad part")
+            task.emit(checked, task.trigger.value)
+
+    @pipeline.stage(on=checked.all_of(by=["number"], missing=missing), emits=packed)
+    def pack(batch: Batch) -> None:
+        for task in batch:
+            task.emit(packed, [[member.part for member in task.members], task.complete])
+
+    return pipeline
+
+
 @pytest.mark.asyncio
 async def test_a_join_that_may_fire_runs_with_what_is_there() -> None:
     """With missing="fire" a failed sibling leaves the join incomplete and the outcome OK, and both say so."""
-    async with app.test_client(workers=2) as mesh:
-        whole = await mesh.send(orders, {"parts": ["a", "b"]}, shop="s", number=1)
-        partial = await mesh.send(orders, {"parts": ["a", "bad"]}, shop="s", number=2)
+    async with packing("fire").test_client(workers=2) as mesh:
+        whole = await mesh.send("baskets", ["b", "a"], number=1)
+        partial = await mesh.send("baskets", ["a", "bad"], number=2)
 
-    assert whole.objects(done)[0].value == [["a", "b"], True]
+    assert whole.objects("packed")[0].value == [["a", "b"], True]
     assert not whole.incomplete
     assert partial.status is Status.OK
     assert partial.incomplete
-    assert partial.objects(done)[0].value[1] is False
+    assert partial.objects("packed")[0].value == [["a"], False]
+
+
+@pytest.mark.asyncio
+async def test_a_join_that_may_not_fire_ends_its_cascade() -> None:
+    """With missing="drop" a failed sibling is the event's failure, and the join does not run."""
+    async with packing("drop").test_client(workers=2) as mesh:
+        with pytest.raises(StageFailed, match="a bad part"):
+            await mesh.send("baskets", ["a", "bad"], number=2)
+        packed = await mesh.get("packed", number=2)
+
+    assert packed is None
 
 
 @pytest.mark.asyncio
@@ -297,28 +315,28 @@ async def test_a_subscription_sees_what_is_put_and_emitted() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_late_event_has_an_outcome_in_time(_released: None) -> None:
+async def test_a_late_event_has_an_outcome_in_time(held: threading.Event) -> None:
     """An event whose stage hangs is DEADLINE_EXCEEDED at its deadline, not when the stage comes back."""
     async with app.test_client() as mesh:
         started = asyncio.get_running_loop().time()
         with pytest.raises(DeadlineExceeded):
             await mesh.send(orders, "wait", deadline_s=0.2, shop="s", number=1)
         elapsed = asyncio.get_running_loop().time() - started
-        released.set()
+        held.set()
 
     assert elapsed < 1.0
 
 
 @pytest.mark.asyncio
-async def test_an_event_can_be_taken_back(_released: None) -> None:
+async def test_an_event_can_be_taken_back(held: threading.Event) -> None:
     """A cancelled event's outcome is CANCELLED; an event that is not open is not found."""
     async with app.test_client() as mesh:
         async with asyncio.TaskGroup() as group:
             sent = group.create_task(outcome_of(mesh.send(orders, "wait", id="order-1", shop="s", number=1)))
-            while not await mesh.cancel("order-1"):
-                await asyncio.sleep(0.01)
+            while not await mesh.cancel("order-1"):  # noqa: ASYNC110  it has not been admitted yet
+                await asyncio.sleep(0)
             reason = await sent
-            released.set()
+            held.set()
         again = await mesh.cancel("order-1")
 
     assert reason is Reason.CANCELLED
@@ -362,10 +380,14 @@ async def test_wrong_names_and_fields_are_clear_errors() -> None:
 @pytest.mark.asyncio
 async def test_a_test_s_own_errors_come_through_plain() -> None:
     """What the body of the `async with` raises is not wrapped in a group, and every task has ended."""
-    before = len(asyncio.all_tasks())
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail_within() -> None:
         async with app.test_client(nodes=2, workers=2) as mesh:
             await mesh.put(notes, b"1", shop="s")
-            _ = 1 / 0
+            raise ZeroDivisionError
+
+    before = len(asyncio.all_tasks())
+    with pytest.raises(ZeroDivisionError):
+        await fail_within()
 
     assert len(asyncio.all_tasks()) == before

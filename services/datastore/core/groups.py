@@ -88,6 +88,7 @@ def _new_history(
         _list(series, entry)
     history = History(address, pool, index, series)
     group.histories[pool.name, address.key] = history
+    state.objects += 1
     state.keys.setdefault(PoolId(address.scope, pool.name), SortedKeys()).add(address.key, address.group)
     if series is None or not pool.keep_last:
         wait_for_ttl(state, history, version.put_at + pool.ttl_s)
@@ -240,6 +241,7 @@ def _unlist(state: State, group: Group, history: History) -> None:
     """Take a history without versions out of every table."""
     address = history.address
     del group.histories[address.pool, address.key]
+    state.objects -= 1
     pool = PoolId(address.scope, address.pool)
     keys = state.keys[pool]
     keys.remove(address.key, address.group)

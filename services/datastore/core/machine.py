@@ -54,6 +54,10 @@ from covey.services.datastore.core.stimuli import (
 ANSWER_MARGIN_S = 0.002
 """A read gives up waiting this long before its deadline, so that its answer is still of use."""
 
+WAIT_S_MAX = 1.0
+"""How long a read waits for an object to be put. One that takes longer was lost with the group's last home, and the
+reader must learn it while there is time to begin again."""
+
 
 class DatastoreCore:
     """Decides for one node. `number_floor`: versions begin beyond it; what an earlier life gave lies below."""
@@ -176,13 +180,18 @@ class DatastoreCore:
     def _get(self, parked: Parked, get: Get, now: float) -> None:
         """Answer every read, or park the whole get as long as one of them may still find something."""
         is_last_try = get.deadline - ANSWER_MARGIN_S <= now
+        has_waited = parked.since + WAIT_S_MAX <= now
         answers: list[Answer] = []
         blockers: dict[Blocker, None] = {}
         for read in get.reads:
             found = self._answer(get.scope, read, parked)
             if isinstance(found, Answer):
                 answers.append(found)
-            elif is_last_try or any(blocker in parked.failed for blocker in found):
+            elif (
+                is_last_try
+                or (has_waited and all(isinstance(blocker, ObjectPut) for blocker in found))
+                or any(blocker in parked.failed for blocker in found)
+            ):
                 answers.append(give_up(found, parked.failed))
             else:
                 blockers.update(dict.fromkeys(found))
@@ -211,7 +220,8 @@ class DatastoreCore:
             state.parked_number += 1
             parked.number = state.parked_number
             if isinstance(parked.request, Get):
-                heapq.heappush(state.patience, (parked.request.deadline - ANSWER_MARGIN_S, parked.number))
+                for instant in (parked.since + WAIT_S_MAX, parked.request.deadline - ANSWER_MARGIN_S):
+                    heapq.heappush(state.patience, (instant, parked.number))
         parked.blockers = blockers
         state.parked[parked.number] = parked
         for blocker in blockers:

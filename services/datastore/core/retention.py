@@ -126,6 +126,6 @@ def evict(state: State) -> None:
         if group is last or is_busy(group):
             state.groups.move_to_end(group.id)
             continue
+        state.counts.evicted += len(group.histories)
         groups.unload(state, group, volatile_too=True)
         groups.forget_if_empty(state, group)
-        state.counts.evicted_groups += 1

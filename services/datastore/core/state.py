@@ -194,7 +194,7 @@ class Counts:
     refused: int = 0
     incomplete: int = 0
     removed: int = 0
-    evicted_groups: int = 0
+    evicted: int = 0
     slow_readers: int = 0
     stale: int = 0
     storage_failures: int = 0
@@ -226,6 +226,7 @@ class State:
     keys: dict[PoolId, SortedKeys] = field(default_factory=dict)
     emissions: dict[tuple[Scope, bytes], Version] = field(default_factory=dict)
     cost: int = 0
+    objects: int = 0
     evicted_series: OrderedDict[SeriesId, int] = field(default_factory=OrderedDict)
     evicted_keys: OrderedDict[Address, None] = field(default_factory=OrderedDict)
     evicted_in_pool: dict[PoolId, int] = field(default_factory=dict)
@@ -324,5 +325,6 @@ def _check_objects(state: State) -> None:
             keys.setdefault(PoolId(address.scope, pool), set()).add((key, group_id.group))
             emissions.update({(group_id.scope, v.emission): v for v in history.versions if v.emission})
     assert cost == state.cost, "bytes in all are off"
+    assert sum(map(len, keys.values())) == state.objects, "objects in all are off"
     assert emissions == state.emissions, "known emissions are off"
     assert keys == {pool: set(found) for pool, found in state.keys.items()}, "keys by prefix are off"

@@ -84,8 +84,8 @@ def _try_read(step: Step, number: int) -> None:
         declaration = declaration_of(step.state, request.scope)
         read = read_of(step.state, request.scope, declaration, request.wanted)
     except CoveyError as error:
-        del step.state.readings[number]
-        step.refuse(request.call, error)
+        if error.status is not Status.UNAVAILABLE or not _may_read_again(step, number):
+            _end_read(step, number, error)
         return
     step.out.append(ReadObjects(number, request.scope, read, reading.deadline))
 
@@ -93,19 +93,29 @@ def _try_read(step: Step, number: int) -> None:
 def read_done(step: Step, number: int, answer: Answer) -> None:
     """An answer, or word that the nodes could not give one: then again, against the newest view."""
     reading = step.state.readings.get(number)
-    if reading is None:
+    if reading is None or (answer.status is Status.UNAVAILABLE and _may_read_again(step, number)):
         return
-    retry_at = step.now + step.backoff_s(reading.attempts)
-    again = reading.attempts < step.state.limits.attempts_max and retry_at < reading.deadline
-    if answer.status is Status.UNAVAILABLE and again:
-        reading.retry_at = retry_at
-        step.look_at(retry_at, number)
-        return
-    del step.state.readings[number]
     if answer.status is Status.UNAVAILABLE and answer.reason is Reason.MOVED:
-        step.refuse(reading.request.call, Unavailable("the group is moving between nodes", Reason.NO_HOME))
+        _end_read(step, number, Unavailable("the group is moving between nodes", Reason.NO_HOME))
     else:
+        del step.state.readings[number]
         step.out.append(AnswerGet(reading.request.call, answer))
+
+
+def _may_read_again(step: Step, number: int) -> bool:
+    """Whether a get that failed waits for its next try; False: it has failed for good."""
+    reading = step.state.readings[number]
+    retry_at = step.now + step.backoff_s(reading.attempts)
+    if reading.attempts >= step.state.limits.attempts_max or retry_at >= reading.deadline or step.state.draining:
+        return False
+    reading.retry_at = retry_at
+    step.look_at(retry_at, number)
+    return True
+
+
+def _end_read(step: Step, number: int, error: CoveyError) -> None:
+    reading = step.state.readings.pop(number)
+    step.refuse(reading.request.call, error)
 
 
 def read_due(step: Step, number: int) -> None:

@@ -129,8 +129,11 @@ def _store(step: Step, name: EventName, opened: OpenEvent) -> None:
 
 
 def submit(step: Step, opened: OpenEvent) -> None:
-    """Hand an event to the leader, if there is one, the event still needs it, and its object is where it must be."""
-    if step.state.leadership is not Leadership.FOLLOWING or opened.submitted or opened.outcome is not None:
+    """Hand an event to the leader, if it takes it, the event still needs it, and its object is where it must be."""
+    state = step.state
+    if state.leadership is not Leadership.FOLLOWING or opened.event.scope not in state.served:
+        return
+    if opened.submitted or opened.outcome is not None:
         return
     if opened.stored_first and not opened.stored:
         return
@@ -139,7 +142,7 @@ def submit(step: Step, opened: OpenEvent) -> None:
 
 
 def submit_all(step: Step) -> None:
-    """A leader that knows nothing of us: everything unfinished, in the order of admission."""
+    """To a new leader, or one that only now serves a pipeline: all that is unfinished, as it was admitted."""
     for opened in step.state.open.values():
         submit(step, opened)
 
@@ -226,7 +229,7 @@ def expire(step: Step, name: EventName) -> None:
     if opened.outcome is not None and not opened.must_store:
         _end(step, name, opened.outcome)
         return
-    _withdraw(step, name, too_late(name, opened, step.state.leadership, step.state.last_error.get(name)))
+    _withdraw(step, name, too_late(name, opened, step.state))
 
 
 # --- the one way out -------------------------------------------------------------------------------------------------

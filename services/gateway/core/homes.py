@@ -27,6 +27,8 @@ def home_of(state: State, scope: Scope, group: str) -> Node:
 
 def read_of(state: State, scope: Scope, declaration: Declaration, wanted: Wanted) -> Read:
     """What a client wants, with the nodes to ask: the home of the group where it can be named, else all of them."""
+    if not state.nodes:
+        raise Unavailable("no datastore has joined the mesh", Reason.NO_HOME)
     match wanted:
         case KeyWanted(key, version, group):
             address = address_of(declaration, key, group, 0)

@@ -234,8 +234,7 @@ def _take_view(step: Step, view: View) -> None:
         state.leaderless_since = None
     if state.view is None or (view.epoch, view.number) > (state.view.epoch, state.view.number):
         _adopt(step, view)
-    if joining:
-        events.submit_all(step)
+    events.submit_all(step)
 
 
 def _adopt(step: Step, view: View) -> None:
@@ -243,7 +242,13 @@ def _adopt(step: Step, view: View) -> None:
     state.view = view
     state.nodes = tuple(node.id for node in view.placement.nodes)
     # Of several versions of one pipeline, the last is the current one.
-    state.declarations = {Scope(tenant, one.pipeline): one for tenant, one in view.declarations}
+    declared = {Scope(tenant, one.pipeline): one for tenant, one in view.declarations}
+    state.declarations.update(declared)
+    state.served = dict.fromkeys(declared if state.nodes else ())
+    if state.nodes:
+        state.homeless_since = None
+    elif state.homeless_since is None:
+        state.homeless_since = step.now
     step.out.append(AdoptView(view))
     _release_held(step)
     retry_moved(step)

@@ -22,13 +22,17 @@ def refusal(name: EventName, error: CoveyError) -> Outcome:
     return Outcome(name.scope, name.id, error.status, error.reason, error.message, retry_after_s=retry_after_s)
 
 
-def too_late(name: EventName, opened: OpenEvent, leadership: Leadership, error: CoveyError | None) -> Outcome:
-    """The outcome of an event whose deadline has come; `error` is why it could not be stored, if that was it."""
+def too_late(name: EventName, opened: OpenEvent, state: State) -> Outcome:
+    """The outcome of an event whose deadline has come: the mesh's fault where it had no leader or no home to give."""
     budget_s = opened.event.deadline - opened.opened_at
-    if leadership is not Leadership.FOLLOWING:
+    if state.leadership is not Leadership.FOLLOWING:
         message = f"no scheduler leads the mesh; the event waited {budget_s:.3f} s for one"
         return Outcome(name.scope, name.id, Status.UNAVAILABLE, Reason.NO_LEADER, message)
+    if not state.nodes:
+        message = f"no datastore has joined the mesh; the event waited {budget_s:.3f} s for one"
+        return Outcome(name.scope, name.id, Status.UNAVAILABLE, Reason.NO_HOME, message)
     message = f"no outcome within {budget_s:.3f} s"
+    error = state.last_error.get(name)
     if error is not None and not opened.stored:
         message = f"{message}: its object could not be stored: {error.message}"
     return Outcome(name.scope, name.id, Status.DEADLINE_EXCEEDED, Reason.LATE, message)

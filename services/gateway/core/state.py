@@ -138,7 +138,11 @@ class State:
     view: View | None = None
     nodes: tuple[str, ...] = ()
     declarations: dict[Scope, Declaration] = field(default_factory=dict)
-    """The current declaration of every pipeline."""
+    """The current declaration of every pipeline; a new leader that has not read them all yet takes none away."""
+    served: dict[Scope, None] = field(default_factory=dict)
+    """The pipelines that the leader of now takes events for: it has their declarations, and nodes."""
+    homeless_since: float | None = None
+    """Since when the view has no node; None while it has."""
     draining: bool = False
     open: dict[EventName, OpenEvent] = field(default_factory=dict)
     """In the order of admission."""
@@ -182,6 +186,7 @@ def check_invariants(state: State) -> None:
         assert name in timed, f"nothing ends {name.id}"
         assert name not in state.recent, f"{name.id} is open and has an outcome"
         assert not opened.submitted or state.leadership is Leadership.FOLLOWING
+        assert opened.event.scope in state.declarations
         assert opened.stored or not opened.stored_first or not opened.submitted
         assert not opened.store or state.stores[opened.store].owner == name
         assert all(name in state.waiting[call] for call in opened.calls)
@@ -199,6 +204,7 @@ def check_invariants(state: State) -> None:
     assert all(name in state.open for name in state.last_error)
     assert (state.leaderless_since is None) == (state.leadership is Leadership.FOLLOWING)
     assert not state.held or state.view is None
+    assert (state.homeless_since is not None) == (state.view is not None and not state.nodes)
     _check_bounds(state)
 
 

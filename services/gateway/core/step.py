@@ -51,7 +51,7 @@ def check_readiness(step: Step) -> None:
     state = step.state
     if state.draining:
         raise Unavailable("this gateway is shutting down; another one will take it", Reason.DRAINING)
-    if state.view is not None and not state.nodes:
+    if state.homeless_since is not None and step.now - state.homeless_since > state.limits.patience_s:
         raise Unavailable("no datastore has joined the mesh", Reason.NO_HOME)
 
 

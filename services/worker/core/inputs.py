@@ -35,7 +35,13 @@ def judge(task: TaskState, read: Read, found: Found, now: float) -> None:
     Only a read that says "nothing there" may pass for an absent object. A home that could not be asked never does: the
     stage would compute a wrong result from it.
     """
-    required = isinstance(read, KeyRead) and read.required
+    match read:
+        case KeyRead():
+            required = read.required
+        case LastRead():
+            required = bool(read.awaits)
+        case _:
+            required = False
     missing = found.status is Status.NOT_FOUND or (found.status is Status.OK and not found.objects)
     if missing and required:
         task.end(Status.UNAVAILABLE, Reason.INPUT_LOST, f"{_name(read)} is lost")
