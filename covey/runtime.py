@@ -8,6 +8,7 @@ first while what it depends on (the core, the links) still runs. The second sign
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -25,14 +26,27 @@ EXIT_FAILED = 1
 EXIT_BUG = 70
 """`EX_SOFTWARE`: the log has a traceback."""
 
+GC_THRESHOLDS = (20_000, 20, 50)
 LOG_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
 
 def run(main: Callable[[], Awaitable[None]], log_level: str = "INFO") -> int:
     """Run a process; the exit code. A stop by signal that drained in time is no failure."""
     logging.basicConfig(level=log_level, format=LOG_FORMAT)
+    _steer_the_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run_until_signalled(main))
+
+
+def _steer_the_collector() -> None:
+    """Collect less often, and never what was imported.
+
+    Our services make many short-lived values that reference counting frees; the default of a young collection every 700
+    allocations costs a tenth of their time, and a full one stops a process for as long as it has objects alive.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def run_until_signalled(main: Callable[[], Awaitable[None]]) -> int:

@@ -148,7 +148,7 @@ class LastRead(_message.Message):
     def __init__(self, pool: _Optional[str] = ..., series: _Optional[str] = ..., count: _Optional[int] = ..., as_of: _Optional[int] = ..., exclusive: _Optional[bool] = ..., nodes: _Optional[_Iterable[str]] = ..., awaits: _Optional[str] = ...) -> None: ...
 
 class KeyRead(_message.Message):
-    __slots__ = ("pool", "key", "group", "version", "node", "required", "age_us")
+    __slots__ = ("pool", "key", "group", "version", "node", "required", "age_us", "before")
     POOL_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +156,7 @@ class KeyRead(_message.Message):
     NODE_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     AGE_US_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
     pool: str
     key: str
     group: str
@@ -163,7 +164,8 @@ class KeyRead(_message.Message):
     node: str
     required: bool
     age_us: int
-    def __init__(self, pool: _Optional[str] = ..., key: _Optional[str] = ..., group: _Optional[str] = ..., version: _Optional[int] = ..., node: _Optional[str] = ..., required: _Optional[bool] = ..., age_us: _Optional[int] = ...) -> None: ...
+    before: bytes
+    def __init__(self, pool: _Optional[str] = ..., key: _Optional[str] = ..., group: _Optional[str] = ..., version: _Optional[int] = ..., node: _Optional[str] = ..., required: _Optional[bool] = ..., age_us: _Optional[int] = ..., before: _Optional[bytes] = ...) -> None: ...
 
 class ScanRead(_message.Message):
     __slots__ = ("pool", "prefix", "group", "limit", "nodes")

@@ -179,6 +179,27 @@ def test_a_join_that_tolerates_misses_fires_with_what_is_there() -> None:
     assert world.outcomes["s-0"].incomplete
 
 
+def test_a_join_that_never_ran_forgives_nothing() -> None:
+    """With missing="fire" an event whose root failed is not OK: there was nothing to run the join with."""
+    world = SchedulerWorld(declaration=collisions(Missing.FIRE))
+    world.submit(event())
+    world.fail(1, Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, "stage 'track' failed")
+
+    assert world.outcomes["s-0"].status is Status.FAILED_PRECONDITION
+
+
+def test_an_event_that_was_late_may_be_sent_again() -> None:
+    """Only outcomes that would be the same again are remembered by the event's id."""
+    world = SchedulerWorld()
+    world.submit(event(deadline=1.0))
+    world.wait(1.0)
+    world.run_all()
+    world.submit(event(deadline=9.0))
+    world.run_all()
+
+    assert [answer.status for answer in world.answers] == [Status.DEADLINE_EXCEEDED, Status.OK]
+
+
 def test_a_join_fires_at_its_timeout() -> None:
     """What is there half a second after the first member is joined; what comes later comes too late."""
     world = SchedulerWorld(declaration=collisions(Missing.FIRE, 0.5, batch_max=1), lanes=4)

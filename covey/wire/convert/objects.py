@@ -250,6 +250,7 @@ def key_read_to_wire(read: KeyRead, out: pb.KeyRead, now: float) -> None:
     out.required = read.required
     if read.as_of is not None:
         out.age_us = microseconds(now - read.as_of)
+    out.before = read.before
 
 
 def key_read_from_wire(wire: pb.KeyRead, now: float) -> KeyRead:
@@ -261,6 +262,7 @@ def key_read_from_wire(wire: pb.KeyRead, now: float) -> KeyRead:
         node=wire.node,
         required=wire.required,
         as_of=now - wire.age_us / US if wire.HasField("age_us") else None,
+        before=wire.before,
     )
 
 

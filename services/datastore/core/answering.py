@@ -100,18 +100,30 @@ def _version_of(history: History, read: KeyRead) -> Version | None:
     """
     if read.version:
         return next((version for version in reversed(history.versions) if version.ref.version == read.version), None)
-    if read.as_of is None:
+    own = _first_of(history, read.before)
+    if read.as_of is None and own is None:
         return history.versions[-1]
     for version in reversed(history.versions):
-        if version.put_at <= read.as_of:
+        is_early = own is None or version.ref.version < own.ref.version
+        if is_early and (read.as_of is None or version.put_at <= read.as_of):
             return version
     return history.versions[0] if read.required else None
+
+
+def _first_of(history: History, task: bytes) -> Version | None:
+    """The first version that a task has put; its emissions' ids begin with its identity."""
+    if not task:
+        return None
+    return next((version for version in history.versions if version.emission.startswith(task)), None)
 
 
 def _is_past(history: History, read: KeyRead) -> bool:
     """Whether what a read names was here, if ever, and can't come any more."""
     if read.version:
         return history.versions[-1].ref.version > read.version
+    own = _first_of(history, read.before)
+    if own is not None and own.put_at <= history.lost_before:
+        return True
     return read.as_of is not None and read.as_of < history.lost_before
 
 

@@ -21,6 +21,7 @@ from covey.services.datastore.core.state import (
     IndexEntry,
     Lapse,
     Loading,
+    Place,
     PoolId,
     Removal,
     Series,
@@ -50,15 +51,15 @@ def forget_if_empty(state: State, group: Group) -> None:
         state.number_floor = max(state.number_floor, group.number)
 
 
-def store(state: State, group: Group, pool: PoolDeclaration, index: int | None, version: Version, now: float) -> None:
+def store(state: State, group: Group, place: Place, version: Version, now: float) -> None:
     """Put a version, newer than all of its object's, into the tables; what it supersedes or overflows lapses."""
-    address = Address(group.id.scope, pool.name, group.id.group, version.ref.key)
+    address = Address(group.id.scope, place.pool.name, group.id.group, version.ref.key)
     history = group.histories.get((address.pool, address.key))
     is_new = history is None
     if history is None:
-        history = _new_history(state, group, pool, index, address, version)
+        history = _new_history(state, group, place, address, version.put_at)
     else:
-        history.pool = pool
+        history.pool = place.pool
         lapse(state, history, history.versions[-1], version.put_at)
     history.versions.append(version)
     group.cost += version.cost
@@ -69,29 +70,26 @@ def store(state: State, group: Group, pool: PoolDeclaration, index: int | None, 
         state.emissions[address.scope, version.emission] = version
     series = history.series
     if series is not None:
-        series.pool = pool
+        series.pool = place.pool
         series.put_at = max(series.put_at, version.put_at)
         _overflow(state, series, history, is_new, now)
     forget_mark(state, address)
 
 
-def _new_history(
-    state: State, group: Group, pool: PoolDeclaration, index: int | None, address: Address, version: Version
-) -> History:
-    series = None
-    if index is not None:
-        series_id = SeriesId(address.scope, pool.name, pool.compiled.series(pool.fields_of(address.key)))
-        series = series_of(state, pool, series_id, version.put_at)
-        entry = (index, address.group, address.key)
-        if (series_id, entry) in group.listed:
-            _claim(state, group, series_id, entry)
+def _new_history(state: State, group: Group, place: Place, address: Address, put_at: float) -> History:
+    pool, series = place.pool, None
+    if place.index is not None:
+        series = series_of(state, pool, SeriesId(address.scope, pool.name, place.series), put_at)
+        entry = (place.index, address.group, address.key)
+        if (series.id, entry) in group.listed:
+            _claim(state, group, series.id, entry)
         _list(series, entry)
-    history = History(address, pool, index, series)
+    history = History(address, pool, place.index, series)
     group.histories[pool.name, address.key] = history
     state.objects += 1
     state.keys.setdefault(PoolId(address.scope, pool.name), SortedKeys()).add(address.key, address.group)
     if series is None or not pool.keep_last:
-        wait_for_ttl(state, history, version.put_at + pool.ttl_s)
+        wait_for_ttl(state, history, put_at + pool.ttl_s)
     return history
 
 

@@ -20,7 +20,7 @@ from covey.grouping import Scope
 from covey.messages import EndWatch, Get, GetDone, Put, PutDone, Watch
 from covey.model import Answer, GroupId, ObjectRef, ObjectValue, Read
 from covey.services.datastore.core import groups, leading, retention, watching
-from covey.services.datastore.core.admission import admit, unknown
+from covey.services.datastore.core.admission import admit, place_of, unknown
 from covey.services.datastore.core.answering import Blocked, answer, give_up
 from covey.services.datastore.core.commands import Command, Entry, FindKeys, LoadGroup, Persist, Record, Remove, Send
 from covey.services.datastore.core.state import (
@@ -127,17 +127,18 @@ class DatastoreCore:
             self._refuse(parked.link, put, error)
 
     def _try_put(self, parked: Parked, put: Put, now: float) -> None:
-        pool, index, group_id = admit(self.state, put)
+        place = admit(self.state, put)
         known = self.state.emissions.get((put.scope, put.emission)) if put.emission else None
         if known is not None:
             self.state.counts.known_emissions += 1
             self._commands.append(Send(parked.link, PutDone(put.request, known.ref)))
             return
-        blockers = unknown(self.state, put, pool, index, group_id, parked) if pool.durable else ()
+        pool = place.pool
+        blockers = unknown(self.state, place, parked) if pool.durable else ()
         if blockers:
             self._park(parked, blockers)
             return
-        group = groups.use_group(self.state, group_id)
+        group = groups.use_group(self.state, place.group)
         if pool.durable and group.writing is not None:
             self._park(parked, ())
             group.writes.append(parked)
@@ -150,24 +151,23 @@ class DatastoreCore:
             raise VersionConflict(problem if current else f"there is no {put.ref.key}")
         group.number += 1
         size = len(put.payload) or put.ref.size
-        ref = ObjectRef(pool.name, put.ref.key, group_id.group, group.number, size)
-        version = Version(ref, put.payload, now, put.emission)
+        ref = ObjectRef(pool.name, put.ref.key, group.id.group, group.number, size)
+        pending = PendingPut(parked, put, place, Version(ref, put.payload, now, put.emission))
         if not pool.durable:
-            self._stored(group, PendingPut(parked, put, pool, index, version), now)
+            self._stored(group, pending, now)
             return
-        group.writing = PendingPut(parked, put, pool, index, version)
-        series = pool.compiled.series(pool.fields_of(ref.key)) if index is not None else ""
-        entry = Entry(pool.name, ref.key, series) if history is None else None
-        self._commands.append(Persist(group_id, Record(ref, put.payload, put.emission), entry))
+        group.writing = pending
+        entry = Entry(pool.name, ref.key, place.series) if history is None else None
+        self._commands.append(Persist(group.id, Record(ref, put.payload, put.emission), entry))
 
     def _stored(self, group: Group, done: PendingPut, now: float) -> None:
         """A version is there: acknowledge it, and tell who waited and who watches."""
         version, scope = done.version, group.id.scope
-        groups.store(self.state, group, done.pool, done.index, version, now)
+        groups.store(self.state, group, done.place, version, now)
         self.state.counts.puts += 1
         self._commands.append(Send(done.parked.link, PutDone(done.put.request, version.ref)))
         self._commands.extend(watching.tell(self.state, scope, ObjectValue(version.ref, version.payload)))
-        self._resolve(ObjectPut(scope, done.pool.name, version.ref.key), (), now)
+        self._resolve(ObjectPut(scope, version.ref.pool, version.ref.key), (), now)
 
     def _refuse(self, link: int, put: Put, error: CoveyError) -> None:
         self.state.counts.refused += 1
@@ -302,14 +302,12 @@ class DatastoreCore:
     def _adopt(self, group: Group, record: Record, now: float) -> None:
         """Take a record of storage into memory; a pool or key that is declared no more stays where it is."""
         ref = record.ref
-        pools = self.state.pools.get(PoolId(group.id.scope, ref.pool), ())
-        pool = next((pool for pool in pools if pool.compiled.match(ref.key) is not None), None)
+        place = place_of(self.state.pools.get(PoolId(group.id.scope, ref.pool), ()), group.id.scope, ref)
         history = group.histories.get((ref.pool, ref.key))
-        if pool is None or (history is not None and history.versions[-1].ref.version >= ref.version):
+        if place is None or (history is not None and history.versions[-1].ref.version >= ref.version):
             return
-        index = int(pool.fields_of(ref.key)[pool.compiled.index]) if pool.compiled.index is not None else None
         version = Version(ref, record.payload, now - record.age_s, record.emission)
-        groups.store(self.state, group, pool, index, version, now)
+        groups.store(self.state, group, place, version, now)
 
     def _keys_found(self, found: KeysFound, now: float) -> None:
         wanted, state = found.wanted, self.state

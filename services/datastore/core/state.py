@@ -53,6 +53,16 @@ class Address(NamedTuple):
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key belongs: its pool and group, and its index and series in a pool that has an index (None, "")."""
+
+    pool: PoolDeclaration
+    group: GroupId
+    index: int | None
+    series: str
+
+
 IndexEntry = tuple[int, str, str]
 """An object of a series: its index, group and key."""
 
@@ -175,8 +185,7 @@ class PendingPut:
 
     parked: Parked
     put: Put
-    pool: PoolDeclaration
-    index: int | None
+    place: Place
     version: Version
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import heapq
 
-from covey.declaration import Missing
+from covey.declaration import Missing, PoolDeclaration
 from covey.errors import Reason, Status
+from covey.grouping import TemplateRule
 from covey.messages import CancelTasks, StoreAgain, TaskReport
 from covey.model import (
     Event,
     GroupId,
+    ObjectRef,
     ObjectValue,
     Outcome,
     Scope,
@@ -24,7 +26,7 @@ from covey.model import (
 from covey.services.scheduler.core import ordering
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
-from covey.services.scheduler.core.outcomes import outcome_of, remember
+from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import home_of, use_group
 from covey.services.scheduler.core.state import (
     Cascade,
@@ -72,7 +74,7 @@ def plant(step: Step, cascade: Cascade) -> None:
     cascade.storing_again = False
     fields = plan.graph.pools[event.ref.pool].fields_of(event.ref.key)
     trigger = ObjectValue(event.ref, event.payload)
-    _note_use(step, event.scope, event.ref.group, event.ref.size)
+    _note_use(step, event.scope, plan.graph.pools[event.ref.pool], event.ref)
     for stage in plan.graph.triggered.get(event.ref.pool, ()):
         _make_task(step, cascade, plan.stages[stage.name], trigger, (), fields, b"", "0", 0)
     if event.ref.pool in plan.graph.results:
@@ -108,7 +110,7 @@ def _make_task(
     )  # fmt: skip
     if identity in cascade.accepted_states:
         task.repeats = True
-        task.state_version = cascade.accepted_states[identity]
+        task.state_version, task.state_as_of = cascade.accepted_states[identity]
     state.tasks[task.number] = task
     cascade.tasks[task.number] = task
     cascade.open_by_stage[plan.id.name] = cascade.open_by_stage.get(plan.id.name, 0) + 1
@@ -127,11 +129,11 @@ def accept(step: Step, task: TaskState, report: TaskReport) -> None:
     left_version = None
     for emission in report.emissions:
         ref = emission.value.ref
-        _note_use(step, task.plan.id.scope, ref.group, ref.size)
+        _note_use(step, task.plan.id.scope, cascade.plan.graph.pools[ref.pool], ref)
         if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
             left_version = ref.version
     if task.plan.state_pool is not None and not task.repeats:
-        cascade.accepted_states[task.identity] = task.state_version
+        cascade.accepted_states[task.identity] = (task.state_version, task.state_as_of)
     _close(step, task, left_version)
     for emission in report.emissions:
         _follow(step, task, emission.index, emission.value, report.incomplete)
@@ -183,6 +185,7 @@ def drop(step: Step, task: TaskState, status: Status, reason: Reason, message: s
         return
     if task.plan.tolerated:
         cascade.incomplete = True
+        cascade.forgiven = cascade.forgiven or (status, reason, message)
     elif cascade.failure is None:
         cascade.failure = (status, reason, message)
     _close(step, task, None)
@@ -239,7 +242,9 @@ def _settle(step: Step, cascade: Cascade) -> None:
             if join is not None and not _upstream_is_open(cascade, name):
                 _fire(step, cascade, join)
     if not cascade.tasks and not cascade.storing_again:
-        status, reason, message = cascade.failure or (Status.OK, Reason.NONE, "")
+        # A join that says missing="fire" forgives what it ran without; where none ever ran, nothing was forgiven.
+        failure = cascade.failure or (None if cascade.fired else cascade.forgiven)
+        status, reason, message = failure or (Status.OK, Reason.NONE, "")
         conclude(step, cascade, status, reason, message)
 
 
@@ -280,7 +285,8 @@ def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, messa
     if status is Status.OK:
         state.tasks_per_event[cascade.event.scope] = mean + 0.1 * (cascade.tasks_made - mean)
     outcome = outcome_of(cascade, status, reason, message, step.now)
-    remember(state, cascade.identity, outcome)
+    if status in FINAL:
+        remember(state, cascade.identity, outcome)
     step.out.append(Conclude(cascade.gateway, outcome, cascade.event.traceparent))
 
 
@@ -299,7 +305,7 @@ def start_again(step: Step, cascade: Cascade, message: str) -> None:
     cascade.joins.clear()
     cascade.fired.clear()
     cascade.results.clear()
-    cascade.failure = None
+    cascade.failure = cascade.forgiven = None
     pool = cascade.event.ref.pool
     if cascade.event.payload is not None and pool not in cascade.plan.graph.needed:
         plant(step, cascade)
@@ -328,6 +334,10 @@ def refuse(step: Step, peer: int, event: Event, status: Status, reason: Reason, 
     step.out.append(Conclude(peer, outcome, event.traceparent))
 
 
-def _note_use(step: Step, scope: Scope, group: str, size: int) -> None:
-    identity = GroupId(scope, group)
-    use_group(step.state, identity, home_of(step.state, identity, step.nodes), 1, size)
+def _note_use(step: Step, scope: Scope, pool: PoolDeclaration, ref: ObjectRef) -> None:
+    """Count a use of the object's group, unless the group will not be seen again: one key's, or one index's."""
+    rule = pool.rule
+    if rule is None or (isinstance(rule, TemplateRule) and pool.compiled.index in rule.names):
+        return
+    identity = GroupId(scope, ref.group)
+    use_group(step.state, identity, home_of(step.state, identity, step.nodes), 1, ref.size)

@@ -20,6 +20,9 @@ from covey.services.scheduler.core.placement import home_of, placement
 from covey.services.scheduler.core.state import Cascade, Gateway, NodePeer, PipelinePlan, StateKey, Worker
 from covey.services.scheduler.core.step import Step
 
+HANDOVER_S = 5.0
+"""For how long after an election gateways may submit again what an earlier leader had admitted."""
+
 
 def gateway_connected(step: Step, peer: int, joined: GatewayJoined) -> None:
     for other in list(step.state.gateways.values()):
@@ -160,6 +163,7 @@ def elected(step: Step, epoch: int) -> None:
         step.out.append(HangUp(peer))
         lost(step, peer)
     state.epoch = epoch
+    state.elected_at = step.now
     step.state.view_number = _view_base(step)
     publish(step)
 
@@ -210,8 +214,10 @@ def tick(step: Step) -> None:
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
     for peer in (*state.gateways, *state.workers, *state.nodes):
         step.out.append(Send(peer, beat))  # a datastore speaks only when it is spoken to
-    for peer in state.nodes:
-        step.out.append(Send(peer, Horizon(state.epoch, age_s)))
+    if (oldest.admitted_at if oldest is not None else step.now) >= state.elected_at + HANDOVER_S:
+        # Before, events may be open that an earlier leader admitted: what it said of the horizon holds on.
+        for peer in state.nodes:
+            step.out.append(Send(peer, Horizon(state.epoch, age_s)))
     peers: list[Gateway | Worker | NodePeer] = [
         *state.gateways.values(),
         *state.workers.values(),

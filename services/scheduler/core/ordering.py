@@ -80,7 +80,9 @@ def _start_next(step: Step, line: StateLine) -> None:
         if task.phase is not Phase.HELD:
             continue  # its cascade ended while it waited
         line.running = task
-        task.state_version = line.version
+        if line.as_of is None:
+            line.as_of = task.cascade.admitted_at
+        task.state_version, task.state_as_of = line.version, line.as_of
         if line.lost:
             task.cascade.incomplete = True
         for _, _, _, behind in line.waiting:

@@ -6,6 +6,9 @@ from covey.errors import Reason, Status
 from covey.model import Outcome, StageTime
 from covey.services.scheduler.core.state import Cascade, StagePlan, StageSum, State
 
+FINAL = (Status.OK, Status.FAILED_PRECONDITION)
+"""Outcomes that would be the same the next time. Others (late, refused, lost, taken back) may be tried again."""
+
 
 def remember(state: State, identity: bytes, outcome: Outcome) -> None:
     """Keep an outcome for whoever sends the same event again."""

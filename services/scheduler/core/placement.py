@@ -121,9 +121,13 @@ def _key_read(
     is_trigger = trigger is not None and trigger.key == key
     group = trigger.group if trigger is not None and is_trigger else pool.group_of(key, pool.fields_of(key))[0]
     node = home_of(state, GroupId(scope, group), nodes)
-    as_of = None if version else task.cascade.admitted_at
-    # A trigger may be on its way; it is then newer than the admission that it caused.
-    return KeyRead(pool.name, key, group, version, node, is_trigger, None if is_trigger else as_of)
+    if is_trigger:  # it may be on its way, and is then newer than the admission that it caused
+        return KeyRead(pool.name, key, group, version, node, required=True)
+    if version:
+        return KeyRead(pool.name, key, group, version, node, required=False)
+    if pool is task.plan.state_pool:
+        return KeyRead(pool.name, key, group, 0, node, False, task.state_as_of, before=task.identity)
+    return KeyRead(pool.name, key, group, 0, node, False, task.cascade.admitted_at)
 
 
 def _series_nodes(

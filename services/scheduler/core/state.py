@@ -120,6 +120,8 @@ class StateLine:
 
     version: int = 0
     """What the last accepted task left; 0: not known to this leader, so read what was current at admission."""
+    as_of: float | None = None
+    """While the version is unknown, what was current then is read: no task of the line had run for this leader."""
     lost: bool = False
     running: TaskState | None = None
     waiting: list[tuple[int, int, int, TaskState]] = field(default_factory=list)
@@ -151,6 +153,7 @@ class TaskState:
     batch: int = 0
     line: StateKey | None = None
     state_version: int = 0
+    state_as_of: float = 0.0
     repeats: bool = False
     """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
 
@@ -201,9 +204,11 @@ class Cascade:
     fired: list[str] = field(default_factory=list)
     results: list[ObjectValue] = field(default_factory=list)
     sums: dict[str, StageSum] = field(default_factory=dict)
-    accepted_states: dict[bytes, int] = field(default_factory=dict)
-    """Identity of an accepted stateful task -> the version that it read."""
+    accepted_states: dict[bytes, tuple[int, float]] = field(default_factory=dict)
+    """Identity of an accepted stateful task -> the version that it read, or as of when."""
     failure: tuple[Status, Reason, str] | None = None
+    forgiven: tuple[Status, Reason, str] | None = None
+    """The first failure that a join with missing="fire" runs without, if it runs."""
     incomplete: bool = False
     tasks_made: int = 0
     reserved: int = 0
@@ -272,6 +277,7 @@ class State:
 
     limits: Limits = Limits()
     epoch: int = 0
+    elected_at: float = 0.0
     view_number: int = 0
     placement_epoch: int = 0
     scheduler: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from covey.errors import Reason, Status
 from covey.grouping import Scope, rendezvous
 from covey.messages import RunBatch, Task
-from covey.model import GroupId, KeyRead, Placement, Read
+from covey.model import GroupId, KeyRead, LastRead, Placement, Read
 from covey.services.worker.core.state import TaskState
 from covey.services.worker.core.stimuli import Found
 
