@@ -42,7 +42,7 @@ from covey.edge import (
 from covey.errors import AlreadyExists, InvalidArgument, NotFound, Reason, Status
 from covey.link import Link, LinkClosed
 from covey.model import Answer, ObjectRef, ObjectValue, Outcome, Priority, Scope
-from covey.wire.gateway_client import gateway_at
+from covey.wire.gateway_client import SLACK_S, gateway_at
 
 ADDRESS = "127.0.0.1:7700"
 TENANT = "default"
@@ -213,7 +213,10 @@ class Client:
         traceparent: str,
     ) -> NewEvent:
         payload = encode((await self._pool(key)).codec, value)
-        return NewEvent(await self._scope(), key, payload, id, priority, deadline_s, group, traceparent)
+        declared = await self._declared()
+        budget_s = declared.objective_s if deadline_s is None else deadline_s
+        scope = Scope(self._tenant, declared.pipeline)
+        return NewEvent(scope, key, payload, id, priority, budget_s, group, traceparent)
 
     async def _found(self, wanted: Wanted) -> Found:
         answer = await self._edge.get(await self._scope(), wanted)
@@ -265,12 +268,16 @@ class EventStream:
         if name in self._open:
             self._room.release()
             raise AlreadyExists(f"the event {name!r} is under way on this stream")
-        pending: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        pending: asyncio.Future[Outcome] = loop.create_future()
         self._open[name] = pending
         if self._broken:
             self._settle(_lost(event.scope, name, self._broken))
-        else:
-            self._link.send(event)
+            return pending
+        self._link.send(event)
+        # The gateway keeps the deadline; this is for a gateway that hangs.
+        timer = loop.call_later((event.budget_s or 0.0) + SLACK_S, self._settle, _silent(event.scope, name))
+        pending.add_done_callback(lambda _: timer.cancel())
         return pending
 
     async def cancel(self, id: str) -> None:
@@ -309,6 +316,11 @@ class EventStream:
 
 def _lost(scope: Scope, name: str, message: str) -> Outcome:
     return Outcome(scope, name, Status.UNAVAILABLE, message=message)
+
+
+def _silent(scope: Scope, name: str) -> Outcome:
+    message = "the gateway said nothing until after the deadline"
+    return Outcome(scope, name, Status.DEADLINE_EXCEEDED, Reason.LATE, message)
 
 
 async def _objects(pool: PoolDeclaration, values: AsyncIterator[ObjectValue]) -> AsyncIterator[Object]:

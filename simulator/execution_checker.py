@@ -31,6 +31,13 @@ class Attempt(NamedTuple):
     task: int
 
 
+class Acceptance(NamedTuple):
+    """An accepted execution of a stateful task, and the version that it had read."""
+
+    event: str
+    read: int
+
+
 @dataclass(slots=True)
 class Made:
     """What was made for one event: identity of a task -> (its number, in which life of the cascade)."""
@@ -47,6 +54,13 @@ class ExecutionChecker:
         self._versions_read: dict[str, dict[Attempt, int]] = {}
         self._lines: dict[str, int] = {}
         """State key -> the version that the last accepted task left."""
+        self._acceptances: dict[tuple[str, int], Acceptance] = {}
+        """(state key, version that was left) -> by whom."""
+        self._settled: dict[tuple[int, str], None] = {}
+        """(epoch, state key): this leader has accepted a task that none before it had."""
+        self.handovers = 0
+        """Reads of a new leader's first task that the last leader's accepted ones do not explain: a leader does not tell
+        its successor what it has accepted, so that what a dropped task has put may be read."""
         self._seen: dict[tuple[int, str], int] = {}
         self._order: dict[tuple[int, str], int] = {}
         """(epoch, event) -> its place in the order of admission."""
@@ -120,14 +134,28 @@ class ExecutionChecker:
             if line.version == 0:
                 continue  # lost with its home; the next task starts from None, and its outcome says so
             attempt, event, read = self._accepted(state_key.key, line.version, reports)
-            expected = self._lines.get(state_key.key, 0)
-            is_lost = self._leeway.volatile_lost and read == 0
-            if read != expected and not is_lost and event not in self._started_again:
-                raise Violation(
-                    f"{event} (attempt {attempt}) read version {read} of {state_key.key}; its predecessor left {expected}"
-                )
-            self._lines[state_key.key] = line.version
+            self._check_read(scheduler.epoch, state_key.key, Acceptance(event, read), line.version, attempt)
             self._check_order(scheduler.epoch, state_key.key, event)
+
+    def _check_read(self, epoch: int, key: str, accepted: Acceptance, left: int, attempt: Attempt) -> None:
+        """A task reads what its predecessor left; a task that an earlier leader accepted, what it read then."""
+        before = self._acceptances.setdefault((key, left), accepted)
+        if before is not accepted:
+            if before != accepted and not self._leeway.volatile_lost:
+                raise Violation(f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}")
+            self._lines[key] = left
+            return
+        expected = self._lines.get(key, 0)
+        is_lost = self._leeway.volatile_lost and accepted.read == 0
+        is_handover = epoch > 1 and (epoch, key) not in self._settled and accepted.read != 0
+        if accepted.read != expected and is_handover:
+            self.handovers += 1
+        elif accepted.read != expected and not is_lost and accepted.event not in self._started_again:
+            raise Violation(
+                f"{accepted.event} ({attempt}) read version {accepted.read} of {key}; its predecessor left {expected}"
+            )
+        self._lines[key] = left
+        self._settled[epoch, key] = None
 
     def _accepted(self, key: str, version: int, reports: Sequence[BatchReport]) -> tuple[Attempt, str, int]:
         """The attempt whose report left this version, its event, and the version that it had read."""

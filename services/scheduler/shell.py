@@ -102,11 +102,15 @@ class SchedulerShell:
             group.create_task(self._driver.run())
             group.create_task(self._hold_the_lease(member))
             await self._elected.wait()
+            blind = False
             while True:
                 try:
                     await self._watch(group)
+                    blind = False
                 except Unavailable as error:
-                    log.warning("going on from memory: %s", error.message)
+                    if not blind:
+                        log.warning("going on from memory: %s", error.message)
+                    blind = True
                 await asyncio.sleep(self._watch_s)
 
     async def drain(self, grace_s: float) -> None:

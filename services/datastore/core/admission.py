@@ -13,8 +13,6 @@ from covey.services.datastore.core.answering import declared
 from covey.services.datastore.core.commands import FindKeys
 from covey.services.datastore.core.state import Blocker, GroupLoad, Loading, Parked, Place, SeriesId, State, lives_here
 
-INDEX_MAX = 2**63 - 1
-
 
 def admit(state: State, put: Put) -> Place:
     """Where the put's object belongs. Raises a CoveyError if it can't be stored here."""
@@ -28,8 +26,6 @@ def admit(state: State, put: Put) -> Place:
         raise InvalidArgument(f"a group has at most {KEY_BYTES_MAX} bytes: {place.group.group[:80]!r}")
     if not lives_here(state, place.group):
         raise Moved(f"group {place.group.group!r} does not live on node {state.node}")
-    if place.index is not None and not -INDEX_MAX <= place.index <= INDEX_MAX:
-        raise InvalidArgument(f"the index of {ref.key} does not fit in 64 bits")
     size = len(put.payload) or ref.size
     bytes_max = min(OBJECT_BYTES_MAX, state.limits.memory_bytes_max)
     if size > bytes_max:

@@ -214,10 +214,11 @@ def tick(step: Step) -> None:
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
     for peer in (*state.gateways, *state.workers, *state.nodes):
         step.out.append(Send(peer, beat))  # a datastore speaks only when it is spoken to
-    if (oldest.admitted_at if oldest is not None else step.now) >= state.elected_at + HANDOVER_S:
+    if step.now - age_s >= state.elected_at + HANDOVER_S:
         # Before, events may be open that an earlier leader admitted: what it said of the horizon holds on.
+        horizon = min(step.now - age_s, *state.exposed.values(), step.now)
         for peer in state.nodes:
-            step.out.append(Send(peer, Horizon(state.epoch, age_s)))
+            step.out.append(Send(peer, Horizon(state.epoch, step.now - horizon)))
     peers: list[Gateway | Worker | NodePeer] = [
         *state.gateways.values(),
         *state.workers.values(),

@@ -40,6 +40,9 @@ def leave(step: Step, task: TaskState, left_version: int | None) -> None:
     if left_version is not None:
         line.version = left_version
         line.lost = False
+        step.state.exposed.pop(task.line, None)
+    elif line.running is task and (task.batch or task.deaths or task.pauses):
+        step.state.exposed.setdefault(task.line, task.created_at)
     if line.running is task:
         line.running = None
         line.used_at = step.now
@@ -55,6 +58,7 @@ def forget_idle_lines(step: Step) -> None:
     ]
     for key in idle:
         del step.state.lines[key]
+        step.state.exposed.pop(key, None)
 
 
 def lose_states(step: Step, node: str, home_of_key: dict[StateKey, str]) -> None:
@@ -64,6 +68,7 @@ def lose_states(step: Step, node: str, home_of_key: dict[StateKey, str]) -> None
             line = step.state.lines[key]
             line.version = 0
             line.lost = True
+            step.state.exposed.pop(key, None)
 
 
 def _ttl_s(step: Step, key: StateKey) -> float:

@@ -304,6 +304,11 @@ class State:
     queues: dict[StageId, dict[str, list[tuple[Urgency, int, TaskState]]]] = field(default_factory=dict)
     """Stage -> home node -> heap of queued tasks."""
     lines: dict[StateKey, StateLine] = field(default_factory=dict)
+    exposed: dict[StateKey, float] = field(default_factory=dict)
+    """Lines whose version may be superseded by what a dropped task has put -> an instant when it was still current.
+
+    Homes must keep what was current then, until the line's next task has read it.
+    """
     batches: dict[int, Batch] = field(default_factory=dict)
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)
     tasks_per_event: dict[Scope, float] = field(default_factory=dict)
@@ -337,6 +342,7 @@ def check_invariants(state: State) -> None:
         assert len(worker.batches) <= worker.lanes + state.limits.batches_ahead
         for batch in worker.batches.values():
             assert state.batches[batch.number] is batch
+    assert all(key in state.lines for key in state.exposed)
     for line in state.lines.values():
         running = line.running
         assert running is None or running.phase in (Phase.QUEUED, Phase.DISPATCHED, Phase.PAUSED)
