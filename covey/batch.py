@@ -12,7 +12,6 @@ emissions are encoded when they are emitted, so that a mistake shows at the user
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +25,7 @@ from covey.grouping import check_key
 from covey.messages import Task as TaskMessage
 from covey.model import ObjectValue
 from covey.stacking import Row, stacked
+from covey.values import dataclass
 
 if TYPE_CHECKING:
     from covey.declare import Pool

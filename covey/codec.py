@@ -12,6 +12,7 @@ is allocated for them.
 
 from __future__ import annotations
 
+import functools
 import math
 import struct
 import sys
@@ -32,6 +33,11 @@ _DTYPES: Final = {
     np.dtype(name).name: np.dtype(name).newbyteorder("<")
     for name in ("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 }
+_NAMES: Final = {order: name for name, dtype in _DTYPES.items() for order in (dtype, dtype.newbyteorder(">"))}
+"""numpy puts a dtype's name together whenever it is asked."""
+
+_HEADERS_MAX = 1024
+"""A program's arrays have few shapes: so many headers are remembered."""
 
 Array = npt.NDArray[Any]
 
@@ -61,40 +67,57 @@ def decode(codec: Codec, payload: bytes) -> Any:
 def encode_array(value: Any) -> bytes:
     """An array, a tensor or nested lists of numbers in the layout above."""
     array = _as_array(value)
-    name = array.dtype.name
-    if name not in _DTYPES or array.ndim > DIMENSIONS_MAX:
+    name = _NAMES.get(array.dtype)
+    if name is None or array.ndim > DIMENSIONS_MAX:
         known = ", ".join(_DTYPES)
         raise InvalidArgument(
-            f"an array of {name} with {array.ndim} dimensions can't be written: its dtype must be one of {known}, "
-            f"its dimensions at most {DIMENSIONS_MAX}"
+            f"an array of {array.dtype.name} with {array.ndim} dimensions can't be written: its dtype must be one of "
+            f"{known}, its dimensions at most {DIMENSIONS_MAX}"
         )
-    header = struct.pack(f"<B{len(name)}sB{array.ndim}Q", len(name), name.encode(), array.ndim, *array.shape)
-    padding = bytes(-len(header) % _ALIGNMENT_BYTES)
-    return b"".join((header, padding, array.astype(_DTYPES[name], copy=False).tobytes()))
+    return _header(name, array.shape) + array.astype(_DTYPES[name], copy=False).tobytes()
 
 
 def decode_array(payload: bytes | memoryview) -> Array:
     """The array that `payload` holds, in place where the memory is aligned for it."""
     data = memoryview(payload)
     try:
-        (length,) = struct.unpack_from("<B", data)
-        name, dimensions = struct.unpack_from(f"<{length}sB", data, 1)
-        shape = struct.unpack_from(f"<{min(dimensions, DIMENSIONS_MAX)}Q", data, 2 + length)
-        dtype = _DTYPES[name.decode("ascii")]
-    except (struct.error, UnicodeDecodeError, KeyError):
-        raise InvalidArgument("the payload is not an array: its header is cut short, or names no known dtype") from None
-    header = 2 + length + 8 * dimensions
-    elements = data[header + -header % _ALIGNMENT_BYTES :]
-    if dimensions > DIMENSIONS_MAX or math.prod(shape) * dtype.itemsize != len(elements):
-        raise InvalidArgument(f"the payload is not an array: {len(elements)} bytes are not {dtype.name} of {shape}")
+        end = 2 + data[0] + 8 * data[1 + data[0]]
+    except IndexError:
+        raise InvalidArgument("the payload is not an array: its header is cut short") from None
+    dtype, shape, size = _read_header(data[:end].tobytes())
+    start = end + -end % _ALIGNMENT_BYTES
+    if size != len(data) - start:
+        raise InvalidArgument(f"the payload is not an array: {len(data) - start} bytes are not {dtype.name} of {shape}")
     try:
-        array = np.frombuffer(elements, dtype).reshape(shape)
+        array: Array = np.ndarray(shape, dtype, data, start)
     except ValueError:  # an empty array with a dimension that no address space holds
         raise InvalidArgument(f"the payload is not an array: no array has the shape {shape}") from None
     if not array.flags.aligned:
         array = array.copy()
     array.flags.writeable = False
     return array
+
+
+@functools.lru_cache(_HEADERS_MAX)
+def _header(name: str, shape: tuple[int, ...]) -> bytes:
+    """What stands before the elements."""
+    header = struct.pack(f"<B{len(name)}sB{len(shape)}Q", len(name), name.encode(), len(shape), *shape)
+    return header + bytes(-len(header) % _ALIGNMENT_BYTES)
+
+
+@functools.lru_cache(_HEADERS_MAX)
+def _read_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """The dtype, the shape and the bytes of the elements. Raises InvalidArgument."""
+    length = header[0]
+    dimensions = header[1 + length]
+    try:
+        dtype = _DTYPES[header[1 : 1 + length].decode("ascii")]
+        shape = struct.unpack_from(f"<{min(dimensions, DIMENSIONS_MAX)}Q", header, 2 + length)
+    except (struct.error, UnicodeDecodeError, KeyError):
+        raise InvalidArgument("the payload is not an array: its header is cut short, or names no known dtype") from None
+    if dimensions > DIMENSIONS_MAX:
+        raise InvalidArgument(f"the payload is not an array: {dimensions} dimensions are over {DIMENSIONS_MAX}")
+    return dtype, shape, math.prod(shape) * dtype.itemsize
 
 
 def _encode(codec: Codec, value: Any) -> bytes:

@@ -90,11 +90,11 @@ class Driver(Generic[S, C]):
         delay = wake_at - self._clock.now()
         if delay <= 0:
             return
+        alarm = asyncio.get_running_loop().call_later(delay, self._arrived.set)
         try:
-            async with asyncio.timeout(delay):
-                await self._arrived.wait()
-        except TimeoutError:
-            return
+            await self._arrived.wait()
+        finally:
+            alarm.cancel()
 
     async def _feed_back(self, awaited: Awaitable[S | None]) -> None:
         stimulus = await awaited

@@ -6,12 +6,11 @@ reported and imperative where something is asked; each union at the end of a sec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.grouping import Scope
 from covey.model import Answer, Event, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read
+from covey.values import dataclass
 
 # --- the leader's view, pushed to gateways, workers and datastores ---------------------------------------------------
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from covey.errors import Reason, Status
 from covey.grouping import Scope as Scope
+from covey.values import dataclass
 
 INLINE_BYTES_MAX = 64 * 1024
 """Payloads up to here travel inside messages; larger ones go through the datastore only."""

@@ -6,11 +6,12 @@ The client of the datastores and the simulator share this, so that both read ali
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from covey.errors import Reason, Status
 from covey.model import Answer, KeyRead, LastRead, ObjectValue, Read, ScanRead
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from covey.model import ObjectValue, Outcome
 from covey.simulator.clients import Clients, Sent
 from covey.simulator.gateways import GatewayProcess
 from covey.simulator.violation import Violation
-from covey.simulator.workload import HISTORY, Member, Traffic, actors_of, members_of
+from covey.simulator.workload import HISTORY, Member, Traffic, actors_of, is_present, members_of
 
 OUTCOME_LATE_S = 0.05
 
@@ -106,10 +106,11 @@ class OutcomeChecker:
             raise Violation(f"the history of {member.actor} at {sent.id} is {ticks}")
         if self._leeway.volatile_lost or outcome.incomplete:
             return
-        for tick, ended_at in self._ok.get(sent.scene, {}).items():
-            known = ended_at < sent.sent_at and sent.sent_at - ended_at < RETAINED_S / 2
-            present = member.actor in actors_of(self._traffic.actors(sent.scene, tick))
-            if known and present and ticks[0] < tick < sent.tick and tick not in ticks:
+        ended = self._ok.get(sent.scene, {})
+        for tick in range(sent.tick - 1, max(-1, sent.tick - 2 * HISTORY), -1):
+            if tick in ticks or (tick < ticks[0] and len(ticks) == HISTORY):
+                continue
+            ended_at = ended.get(tick, sent.sent_at)
+            was_there = ended_at < sent.sent_at and sent.sent_at - ended_at < RETAINED_S / 2
+            if was_there and is_present(member.actor, self._traffic.actors(sent.scene, tick)):
                 raise Violation(f"the history of {member.actor} at {sent.id} is {ticks}, without {tick}")
-            if known and present and tick < ticks[0] and len(ticks) < HISTORY:
-                raise Violation(f"the history of {member.actor} at {sent.id} begins with {ticks}, without {tick}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -77,6 +78,64 @@ def short_world(seed: int, events: int = 60) -> Run:
         scene = habits.choice(scenes)
         world.at(min(instant, heal_at), _send_some, mesh, clients, habits, scene, poison if poisons else None)
     _heal_and_finish(mesh, clients, checkers, scenes, heal_at, bool(incidents))
+    return Run(world, mesh, clients, incidents)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Hours of the collision traffic. `rate` is in events a second; `faults_an_hour` in incidents."""
+
+    seconds: float = 3600.0
+    rate: float = 1.5
+    scenes: int = 8
+    actors: float = 10.0
+    budget_s: float = 10.0
+    faults_an_hour: int = 0
+    size: Size = Size(nodes=2, workers=2)
+
+
+INVARIANTS_EVERY = 5_000
+"""Steps between looks at a core's whole state, which is large in a long run."""
+
+
+def long_world(
+    seed: int,
+    load: Load,
+    arrivals: Iterator[float] | None = None,
+    actors: Callable[[str, int], int] | None = None,
+    tables: Mapping[str, LatencyTable] | None = None,
+) -> Run:
+    """Traffic for hours; faults strike up to a minute before its end. Raises Violation.
+
+    Arrivals are Poisson, actors drawn and tables made up, unless given.
+    """
+    world = World(seed)
+    traffic = Traffic(collisions(), actors or drawn_actors(load.actors, world.random("actors")), {})
+    clients = Clients(traffic)
+    checkers = Checkers(clients, traffic, INVARIANTS_EVERY)
+    mesh = Mesh(world, load.size, traffic, {**TABLES, **(tables or {})}, checkers)
+    rng_of_faults = world.random("faults")
+    count = round(load.faults_an_hour * load.seconds / 3600)
+    last = max(READY_S, load.seconds - 60)
+    incidents = faults.draw(mesh, rng_of_faults, READY_S, last, count) if count else []
+    faults.plan(mesh, incidents, rng_of_faults, checkers.leeway)
+    instants = arrivals or poisson(load.rate, world.random("arrivals"))
+    habits = world.random("clients")
+
+    def send_next() -> None:
+        gateway = mesh.gateway(habits.randrange(mesh.size.gateways))
+        clients.send(gateway, f"scene-{habits.randrange(load.scenes)}", load.budget_s)
+        plan_next()
+
+    def plan_next() -> None:
+        instant = next(instants, load.seconds)
+        if instant < load.seconds:
+            world.at(READY_S + instant, send_next)
+
+    plan_next()
+    world.run(READY_S + load.seconds)
+    world.run(world.now + load.budget_s + 1, lambda: not clients.open)
+    checkers.outcomes.finished()
     return Run(world, mesh, clients, incidents)
 
 

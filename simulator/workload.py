@@ -158,6 +158,11 @@ def actors_of(count: int) -> list[str]:
     return [f"a{number}" for number in range(count)]
 
 
+def is_present(actor: str, count: int) -> bool:
+    """Whether the actor is one of so many."""
+    return int(actor[1:]) < count
+
+
 def members_of(alert: bytes) -> tuple[str, list[Member]]:
     """The event that an alert belongs to, and what it was made from."""
     event, *texts = alert.decode().split(";")
@@ -173,7 +178,9 @@ def drawn_actors(mean: float, rng: random.Random) -> Callable[[str, int], int]:
     drawn: dict[str, list[int]] = {}
 
     def actors(scene: str, tick: int) -> int:
-        counts = drawn.setdefault(scene, [max(0, round(rng.gauss(mean, mean / 4)))])
+        counts = drawn.get(scene)
+        if counts is None:
+            counts = drawn[scene] = [max(0, round(rng.gauss(mean, mean / 4)))]
         while len(counts) <= tick:
             pull = 0.5 + 0.1 * (mean - counts[-1])
             step = (rng.random() < 0.3) * (1 if rng.random() < pull else -1)

@@ -32,6 +32,18 @@ def processes_with(mark: str) -> dict[int, str]:
     return found
 
 
+def children_of(parent: int) -> dict[int, str]:
+    """The command lines, by process id, of a process's children: a Valkey server writes over its environment."""
+    found: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
 async def all_gone(mark: str, within_s: float) -> bool:
     """Whether no process has the mark any more, within that many seconds."""
     with contextlib.suppress(TimeoutError):

@@ -94,7 +94,7 @@ class FromDatastoreEncoder:
             case PutDone():
                 convert.put_done_to_wire(message, out.put_done)
             case GetDone():
-                yield from self._get_done(_within_one_object(message), out.get_done)
+                yield from self._get_done(message, out.get_done)
             case Watched():
                 value = message.value
                 if value is not None and value.payload is not None and len(value.payload) > PART_BYTES:
@@ -107,7 +107,12 @@ class FromDatastoreEncoder:
         yield envelope.SerializeToString()
 
     def _get_done(self, done: GetDone, out: pb.GetDone) -> Iterator[bytes]:
-        """Fill `out` and yield the parts that go ahead of it."""
+        """Fill `out` and yield the parts that go ahead of it; mostly there are none."""
+        sizes = [len(value.payload or b"") for answer in done.answers for value in answer.objects]
+        if sum(sizes) <= PART_BYTES:
+            convert.get_done_to_wire(done, out)
+            return
+        done = _within_one_object(done)
         inline = 0
         answers = []
         for number, answer in enumerate(done.answers):

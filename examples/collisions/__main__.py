@@ -31,6 +31,9 @@ from examples.collisions import reference, report
 from examples.collisions.model import TrajectoryModel
 from examples.collisions.tracks import Frame, Replay, load
 
+LINE_S = 2.0
+"""How often progress is a line of its own where there is no terminal to redraw."""
+
 EVENTS_PER_S = 120.0
 """The default speed-up replays about so many events a second, whatever the tracks."""
 
@@ -121,12 +124,16 @@ async def _replay(
         bar = progress.add_task("replaying", total=len(frames), shown="")
         async with covey.connect(address) as client, client.stream() as stream:
             started = clock.now()
+            said_at = started
             for frame in frames:
                 due = started + (frame.tick - frames[0].tick) * tick_s
                 if (ahead := due - clock.now()) > 0:
                     await asyncio.sleep(ahead)
                 if stream.broken:
                     break
+                if not console.is_terminal and clock.now() - said_at >= LINE_S:
+                    said_at = clock.now()
+                    console.print(f"{tally.sent:,} sent, {_shown(tally)}")
                 key = f"/observations/{frame.scene}/{frame.tick}"
                 sent_at = clock.now()
                 tally.sent += 1
@@ -140,9 +147,12 @@ def _take(tally: report.Tally, progress: Progress, bar: TaskID, sent_at: float, 
     if done.cancelled():
         return
     tally.take(done.result(), clock.now() - sent_at)
-    latest_ms = sorted(tally.latencies_s[-200:])[len(tally.latencies_s[-200:]) // 2] * 1e3
-    shown = f"{tally.answered:,} outcomes, {len(tally.alerts):,} alerts, p50 {latest_ms:.0f} ms"
-    progress.update(bar, completed=tally.answered, shown=shown)
+    progress.update(bar, completed=tally.answered, shown=_shown(tally))
+
+
+def _shown(tally: report.Tally) -> str:
+    latest_ms = sorted(tally.latencies_s[-200:])[len(tally.latencies_s[-200:]) // 2] * 1e3 if tally.answered else 0.0
+    return f"{tally.answered:,} outcomes, {len(tally.alerts):,} alerts, p50 {latest_ms:.0f} ms"
 
 
 def _real_seconds_per_tick(frames: Sequence[Frame], replay: Replay, options: Options) -> float:

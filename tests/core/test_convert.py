@@ -300,4 +300,4 @@ def test_a_reason_of_a_newer_peer_is_read_as_none() -> None:
     """Services of two versions talk: a reason that is not known here costs its fineness and no more."""
     wire = objects_pb2.Verdict(status=objects_pb2.STATUS_UNAVAILABLE, reason="COSMIC_RAY", message="why")
 
-    assert objects.verdict_from_wire(wire) == (Status.UNAVAILABLE, Reason.NONE, "why")
+    assert objects.verdict_of(objects_pb2.Answer(verdict=wire)) == (Status.UNAVAILABLE, Reason.NONE, "why")

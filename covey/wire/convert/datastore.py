@@ -22,7 +22,7 @@ from covey.wire.convert.objects import (
     ref_to_wire,
     scope_from_wire,
     scope_to_wire,
-    verdict_from_wire,
+    verdict_of,
     verdict_to_wire,
 )
 
@@ -59,7 +59,7 @@ def put_done_to_wire(done: PutDone, out: pb.PutDone) -> None:
 
 def put_done_from_wire(wire: pb.PutDone) -> PutDone:
     ref = ref_from_wire(wire.ref) if wire.HasField("ref") else None
-    return PutDone(wire.request, ref, *verdict_from_wire(wire.verdict))
+    return PutDone(wire.request, ref, *verdict_of(wire))
 
 
 def get_to_wire(get: Get, out: pb.GetObjects, now: float) -> None:
@@ -118,4 +118,4 @@ def watched_from_wire(wire: pb.Watched, payload: bytes | None = None) -> Watched
     value = object_from_wire(wire.value) if wire.HasField("value") else None
     if value is not None and payload is not None:
         value = replace(value, payload=payload)
-    return Watched(wire.request, value, *verdict_from_wire(wire.verdict))
+    return Watched(wire.request, value, *verdict_of(wire))

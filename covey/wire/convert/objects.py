@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Literal, Protocol, assert_never
 
 from covey.errors import InvalidArgument, Reason, Status
 from covey.model import (
@@ -43,6 +43,7 @@ _STATUS_TO_WIRE: dict[Status, pb.Status] = {
     Status.UNAUTHENTICATED: pb.STATUS_UNAUTHENTICATED,
 }
 _STATUS_FROM_WIRE: dict[int, Status] = {number: status for status, number in _STATUS_TO_WIRE.items()}
+_WENT_WELL = (Status.OK, Reason.NONE, "")
 _REASONS = {reason.value: reason for reason in Reason}
 _PRIORITY_TO_WIRE = {Priority.HIGH: pb.PRIORITY_HIGH, Priority.LOW: pb.PRIORITY_LOW}
 _PRIORITY_FROM_WIRE: dict[int, Priority] = {
@@ -50,6 +51,13 @@ _PRIORITY_FROM_WIRE: dict[int, Priority] = {
     pb.PRIORITY_HIGH: Priority.HIGH,
     pb.PRIORITY_LOW: Priority.LOW,
 }
+
+
+class HasVerdict(Protocol):
+    @property
+    def verdict(self) -> pb.Verdict: ...
+
+    def HasField(self, field_name: Literal["verdict"]) -> bool: ...
 
 
 def microseconds(span_s: float) -> int:
@@ -101,8 +109,12 @@ def verdict_to_wire(status: Status, reason: Reason, message: str, out: pb.Verdic
     out.message = message
 
 
-def verdict_from_wire(wire: pb.Verdict) -> tuple[Status, Reason, str]:
-    return status_from_wire(wire.status), _REASONS.get(wire.reason, Reason.NONE), wire.message
+def verdict_of(wire: HasVerdict) -> tuple[Status, Reason, str]:
+    """How what a message tells of went; most tell of what went well, and then there is no verdict in them."""
+    if not wire.HasField("verdict"):
+        return _WENT_WELL
+    verdict = wire.verdict
+    return status_from_wire(verdict.status), _REASONS.get(verdict.reason, Reason.NONE), verdict.message
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------
@@ -127,7 +139,8 @@ def object_to_wire(value: ObjectValue, out: pb.ObjectValue) -> None:
 
 
 def object_from_wire(wire: pb.ObjectValue) -> ObjectValue:
-    return ObjectValue(ref_from_wire(wire.ref), wire.payload if wire.HasField("payload") else None)
+    payload = wire.payload  # b"" when there is none, and only then is it asked which
+    return ObjectValue(ref_from_wire(wire.ref), payload if payload or wire.HasField("payload") else None)
 
 
 # --- outcomes --------------------------------------------------------------------------------------------------------
@@ -174,7 +187,7 @@ def outcome_to_wire(outcome: Outcome, out: pb.Outcome) -> None:
 
 
 def outcome_from_wire(wire: pb.Outcome) -> Outcome:
-    status, reason, message = verdict_from_wire(wire.verdict)
+    status, reason, message = verdict_of(wire)
     return Outcome(
         scope=scope_from_wire(wire.scope),
         event_id=wire.event_id,
@@ -288,7 +301,7 @@ def answer_to_wire(answer: Answer, out: pb.Answer) -> None:
 
 def answer_from_wire(wire: pb.Answer) -> Answer:
     objects = tuple([object_from_wire(value) for value in wire.objects])
-    return Answer(objects, not wire.incomplete, *verdict_from_wire(wire.verdict))
+    return Answer(objects, not wire.incomplete, *verdict_of(wire))
 
 
 # --- placement -------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from covey.wire.convert.objects import (
     read_to_wire,
     scope_from_wire,
     scope_to_wire,
-    verdict_from_wire,
+    verdict_of,
     verdict_to_wire,
 )
 from covey.wire.convert.view import beat_from_wire, beat_to_wire, unknown_message, view_from_wire, view_to_wire
@@ -119,7 +119,7 @@ def task_report_to_wire(report: TaskReport, out: worker_pb2.TaskReport) -> None:
 
 
 def task_report_from_wire(wire: worker_pb2.TaskReport) -> TaskReport:
-    status, reason, message = verdict_from_wire(wire.verdict)
+    status, reason, message = verdict_of(wire)
     return TaskReport(
         number=wire.number,
         status=status,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.grouping import Scope
 from covey.messages import DatastoreToScheduler, FromDatastore
 from covey.model import GroupId, ObjectRef
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def _adopt(state: State, view: View) -> None:
             pool_id = PoolId(Scope(tenant, declaration.pipeline), pool.name)
             known = state.pools.get(pool_id, ())
             if pool not in known:
-                state.pools[pool_id] = (*known, pool)
+                state.pools[pool_id] = (pool, *known)  # the last declaration of a view is the current one
 
 
 def _joined(state: State) -> NodeJoined:

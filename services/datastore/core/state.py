@@ -53,7 +53,7 @@ class Address(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Place:
     """Where a key belongs: its pool and group, and its index and series in a pool that has an index (None, "")."""
 
@@ -146,15 +146,13 @@ class Group:
 # --- what waits ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class GroupLoad:
+class GroupLoad(NamedTuple):
     """The durable objects of a group are on their way into memory."""
 
     group: GroupId
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectPut:
+class ObjectPut(NamedTuple):
     """An object's put is under way."""
 
     scope: Scope

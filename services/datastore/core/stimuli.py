@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.messages import SchedulerToDatastore, ToDatastore
 from covey.model import GroupId
 from covey.services.datastore.core.commands import FindKeys, Record
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

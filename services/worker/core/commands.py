@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from covey.grouping import Scope
 from covey.messages import BatchReport, Beat, RunBatch, View, WorkerJoined
 from covey.model import KeyRead, ObjectRef, Read
 from covey.services.worker.core.stimuli import BatchKey
+from covey.values import dataclass
 
 
 class Resident(NamedTuple):

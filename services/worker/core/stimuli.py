@@ -5,12 +5,12 @@ The objects that came inline ride along inside `RunBatch`; the core asks whether
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, SchedulerToWorker
 from covey.model import ObjectRef
+from covey.values import dataclass
 
 
 class BatchKey(NamedTuple):

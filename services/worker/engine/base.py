@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from covey.batch import ReadObject, TaskInputs, TaskOutput
 from covey.declaration import Declaration
 from covey.declare import Stage
 from covey.model import Priority
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
