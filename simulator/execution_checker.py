@@ -143,7 +143,6 @@ class ExecutionChecker:
         if before is not accepted:
             if before != accepted and not self._leeway.volatile_lost:
                 raise Violation(f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}")
-            self._lines[key] = left
             return
         expected = self._lines.get(key, 0)
         is_lost = self._leeway.volatile_lost and accepted.read == 0

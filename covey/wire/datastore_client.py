@@ -94,23 +94,26 @@ class DatastoreClient:
         return done
 
     async def put_all(self, scope: Scope, puts: Sequence[NewPut], deadline: float) -> list[ObjectRef | CoveyError]:
-        """Store many objects at once, without a task for each; for each its ref, or what went wrong with it alone."""
-        asked: list[tuple[_Connection, int, _Reply] | CoveyError] = []
-        for new in puts:
+        """Store many objects at once, without a task or a future for each; for each its ref, or what went wrong."""
+        replies = _Replies(len(puts))
+        asked: list[tuple[_Connection, int]] = []
+        for position, new in enumerate(puts):
             try:
                 connection = self._connection(new.node)
                 link = await connection.open()
             except CoveyError as error:
-                asked.append(error)
+                replies.take(position, error)
                 continue
             request = next(self._numbers)
-            reply = connection.listeners[request] = _Reply()
+            connection.listeners[request] = _OneOfReplies(replies, position)
             link.send(Put(request, scope, new.ref, new.payload, new.emission, None))
-            asked.append((connection, request, reply))
-        answers = [each[2].answer for each in asked if isinstance(each, tuple)]
-        if answers:
-            await asyncio.wait(answers, timeout=max(0.0, deadline - self._clock.now()))
-        return [each if isinstance(each, CoveyError) else _taken(*each) for each in asked]
+            asked.append((connection, request))
+        try:
+            await asyncio.wait((replies.all_there,), timeout=max(0.0, deadline - self._clock.now()))
+        finally:
+            for connection, request in asked:
+                connection.listeners.pop(request, None)
+        return [_put_result(answer) for answer in replies.answers]
 
     async def get(self, scope: Scope, reads: Sequence[Read], deadline: float, local_node: str = "") -> Fetched:
         """Read from all the nodes that the reads name, in parallel, one round trip each."""
@@ -201,6 +204,38 @@ class _Reply:
     def lose(self, error: CoveyError) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+class _Replies:
+    """The answers to many puts, in their places; `all_there` is done when none is awaited any more."""
+
+    def __init__(self, count: int) -> None:
+        late = DeadlineExceeded("a datastore did not answer in time")
+        self.answers: list[FromDatastore | CoveyError] = [late] * count
+        self.all_there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited = count
+        if not count:
+            self.all_there.set_result(None)
+
+    def take(self, position: int, answer: FromDatastore | CoveyError) -> None:
+        self.answers[position] = answer
+        self._awaited -= 1
+        if not self._awaited:
+            self.all_there.set_result(None)
+
+
+class _OneOfReplies(NamedTuple):
+    """The listener of one of many puts."""
+
+    replies: _Replies
+    position: int
+
+    def hear(self, message: FromDatastore) -> bool:
+        self.replies.take(self.position, message)
+        return False
+
+    def lose(self, error: CoveyError) -> None:
+        self.replies.take(self.position, error)
 
 
 class _Watcher:
@@ -308,26 +343,16 @@ class _Connection:
                 assert_never(message)
 
 
-def _put_result(done: FromDatastore) -> ObjectRef | CoveyError:
+def _put_result(done: FromDatastore | CoveyError) -> ObjectRef | CoveyError:
     """What a home made of a put."""
+    if isinstance(done, CoveyError):
+        return done
     assert isinstance(done, PutDone), "a put is answered with PutDone"
     error = error_of(done.status, done.reason, done.message)
     if error is not None:
         return error
     assert done.ref is not None, "a put that went well has a version"
     return done.ref
-
-
-def _taken(connection: _Connection, request: int, reply: _Reply) -> ObjectRef | CoveyError:
-    """The answer to one of many puts; one that has not come by now is given up."""
-    connection.listeners.pop(request, None)
-    if not reply.answer.done():
-        return DeadlineExceeded("a datastore did not answer in time")
-    error = reply.answer.exception()
-    if error is not None:
-        assert isinstance(error, CoveyError)
-        return error
-    return _put_result(reply.answer.result())
 
 
 def _home_lost(address: str, error: CoveyError) -> Unavailable:

@@ -28,7 +28,7 @@ def build(name: str, *, grouped: bool = True) -> covey.Pipeline:
     predictions = app.pool("/predictions/{scene}/{tick:int}/{actor}", group=by("{scene}/{tick}"), ttl_s=10)
     alerts = app.pool("/alerts/{scene}/{tick:int}/{pair}")
 
-    @app.stage(on=observations, needs=tracks.latest(), emits=[positions, tracks])
+    @app.stage(on=observations, needs=tracks.latest(), emits=[positions, tracks], batch_max=16)
     def track(batch: covey.Batch) -> None:
         """Which observation belongs to which actor? Stateful: one tick of a scene after the other."""
         for task in batch:
@@ -49,7 +49,7 @@ def build(name: str, *, grouped: bool = True) -> covey.Pipeline:
         for task, path in zip(batch, model(history, mask).cpu().numpy(), strict=True):
             task.emit(predictions, path)
 
-    @app.stage(on=predictions.all_of(by=["scene", "tick"]), emits=alerts)
+    @app.stage(on=predictions.all_of(by=["scene", "tick"]), emits=alerts, batch_max=16)
     def collide(batch: covey.Batch) -> None:
         """Which pairs of one scene come too close at the same step?"""
         for task in batch:

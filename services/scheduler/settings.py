@@ -18,7 +18,7 @@ class SchedulerSettings:
     trace_to: str = ""
     reflection: bool = False
     lease_s: float = 2.0
-    watch_s: float = 0.2
+    watch_s: float = 0.5
     grace_s: float = 2.0
     tasks_open_max: int = 100_000
 

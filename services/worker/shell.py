@@ -21,7 +21,7 @@ from covey.driver import Driver
 from covey.errors import CoveyError, Reason, StageFailed, Status, Unavailable
 from covey.grouping import Scope
 from covey.link import Link, LinkClosed
-from covey.messages import BatchReport, RunBatch, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
+from covey.messages import BatchReport, Emission, RunBatch, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
 from covey.model import KeyRead, ObjectRef, ObjectValue, Placement, Read
 from covey.services.worker.core.commands import (
     Command,
@@ -237,7 +237,8 @@ class WorkerShell:
             held.emitted.update({(number, index): each.payload for index, each in enumerate(output.emissions)})
             refs = [ObjectRef(each.pool, each.key, each.group, 0, len(each.payload)) for each in output.emissions]
             computed.append(ComputedTask(number, tuple(refs), output.failed or None))
-        computed[0] = replace(computed[0], remote_gets=moved.remote_gets, bytes_moved=moved.bytes_moved)
+        if moved.remote_gets:
+            computed[0] = replace(computed[0], remote_gets=moved.remote_gets, bytes_moved=moved.bytes_moved)
         return BatchComputed(key, ran.seconds, tuple(computed))
 
     def _reader(self, scope: Scope, deadline: float, moved: Moved) -> ReadObject:
@@ -289,7 +290,7 @@ def _inputs(task: Task, held: Payloads) -> TaskInputs:
     for pool, reads in task.needs:
         needs[pool] = needs.get(pool, ()) + tuple([value for read in reads for value in held.found[read]])
     members = tuple([value for read in task.members for value in held.found[read]])
-    wanted = [*task.members, *(read for _, needed in task.needs for read in needed)]
+    wanted = [*task.members, *(read for _, needed in task.needs for read in needed)] if held.incomplete else ()
     complete = not any(read in held.incomplete for read in wanted)
     return TaskInputs(task, _trigger(task, held), members, needs, complete)
 
@@ -310,10 +311,12 @@ def _with_payloads(report: BatchReport, held: Payloads) -> BatchReport:
     """The report, with payloads where the core left room for them."""
 
     def filled(task: TaskReport) -> TaskReport:
+        if not task.emissions:
+            return task
         emissions = [
             each
             if each.value.payload is None
-            else replace(each, value=replace(each.value, payload=held.emitted[task.number, each.index]))
+            else Emission(each.index, ObjectValue(each.value.ref, held.emitted[task.number, each.index]))
             for each in task.emissions
         ]
         return replace(task, emissions=tuple(emissions))

@@ -98,14 +98,17 @@ def _version_of(history: History, read: KeyRead) -> Version | None:
 
     What is required may have come after that instant: it is then the first version.
     """
-    if read.version:
+    if read.version and read.as_of is None:
         return next((version for version in reversed(history.versions) if version.ref.version == read.version), None)
     own = _first_of(history, read.before)
     if read.as_of is None and own is None:
         return history.versions[-1]
     for version in reversed(history.versions):
-        is_early = own is None or version.ref.version < own.ref.version
-        if is_early and (read.as_of is None or version.put_at <= read.as_of):
+        if own is not None and version.ref.version >= own.ref.version:
+            continue
+        if own is None and version.ref.version < read.version:
+            return None
+        if version.ref.version == read.version or read.as_of is None or version.put_at <= read.as_of:
             return version
     return history.versions[0] if read.required else None
 

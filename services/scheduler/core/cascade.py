@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import heapq
 
-from covey.declaration import Missing, PoolDeclaration
+from covey.declaration import Missing
 from covey.errors import Reason, Status
-from covey.grouping import TemplateRule
 from covey.messages import CancelTasks, StoreAgain, TaskReport
 from covey.model import (
     Event,
@@ -19,7 +18,6 @@ from covey.model import (
     ObjectRef,
     ObjectValue,
     Outcome,
-    Scope,
     event_identity,
     task_identity,
 )
@@ -74,7 +72,7 @@ def plant(step: Step, cascade: Cascade) -> None:
     cascade.storing_again = False
     fields = plan.graph.pools[event.ref.pool].fields_of(event.ref.key)
     trigger = ObjectValue(event.ref, event.payload)
-    _note_use(step, event.scope, plan.graph.pools[event.ref.pool], event.ref)
+    _note_use(step, plan, event.ref)
     for stage in plan.graph.triggered.get(event.ref.pool, ()):
         _make_task(step, cascade, plan.stages[stage.name], trigger, (), fields, b"", "0", 0)
     if event.ref.pool in plan.graph.results:
@@ -129,7 +127,7 @@ def accept(step: Step, task: TaskState, report: TaskReport) -> None:
     left_version = None
     for emission in report.emissions:
         ref = emission.value.ref
-        _note_use(step, task.plan.id.scope, cascade.plan.graph.pools[ref.pool], ref)
+        _note_use(step, cascade.plan, ref)
         if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
             left_version = ref.version
     if task.plan.state_pool is not None and not task.repeats:
@@ -334,10 +332,8 @@ def refuse(step: Step, peer: int, event: Event, status: Status, reason: Reason, 
     step.out.append(Conclude(peer, outcome, event.traceparent))
 
 
-def _note_use(step: Step, scope: Scope, pool: PoolDeclaration, ref: ObjectRef) -> None:
-    """Count a use of the object's group, unless the group will not be seen again: one key's, or one index's."""
-    rule = pool.rule
-    if rule is None or (isinstance(rule, TemplateRule) and pool.compiled.index in rule.names):
-        return
-    identity = GroupId(scope, ref.group)
-    use_group(step.state, identity, home_of(step.state, identity, step.nodes), 1, ref.size)
+def _note_use(step: Step, plan: PipelinePlan, ref: ObjectRef) -> None:
+    """Count a use of the object's group, if the group will be seen again."""
+    if ref.pool in plan.recorded:
+        identity = GroupId(plan.scope, ref.group)
+        use_group(step.state, identity, home_of(step.state, identity, step.nodes), 1, ref.size)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from covey.declaration import Declaration, Missing, graph
+from covey.declaration import Declaration, Missing, PoolDeclaration, graph
+from covey.grouping import TemplateRule
 from covey.model import Scope
 from covey.services.scheduler.core.state import PipelinePlan, StageId, StagePlan
 
@@ -23,4 +24,10 @@ def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
             fatal=Missing.DROP in joins,
             tolerated=bool(joins) and Missing.DROP not in joins,
         )
-    return PipelinePlan(scope, declaration, found, stages)
+    recorded = frozenset(pool.name for pool in declaration.pools if _outlives_an_index(pool))
+    return PipelinePlan(scope, declaration, found, stages, recorded)
+
+
+def _outlives_an_index(pool: PoolDeclaration) -> bool:
+    rule = pool.rule
+    return rule is not None and not (isinstance(rule, TemplateRule) and pool.compiled.index in rule.names)

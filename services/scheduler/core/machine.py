@@ -19,7 +19,7 @@ from covey.services.scheduler.core.admission import submit
 from covey.services.scheduler.core.batching import dispatch, enqueue, live
 from covey.services.scheduler.core.commands import Command, WriteMetadata
 from covey.services.scheduler.core.latency import Latency
-from covey.services.scheduler.core.outcomes import add_time
+from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import ready_nodes, records_to_write
 from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
@@ -133,7 +133,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         state.workers[batch.worker].batches.pop(report.number, None)
         if any(task.status is Status.OK for task in report.tasks):
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
-        _add_times(batch, report)
+        add_times(batch, report)
         tracing.record(step, batch, report)
     for task_report in report.tasks:
         task = state.tasks.get(task_report.number)
@@ -160,21 +160,6 @@ def _take_failure(step: Step, task: TaskState, report: TaskReport) -> None:
         cascades.pause(step, task, report.reason, report.message)
     else:
         cascades.drop(step, task, report.status, report.reason, report.message)
-
-
-def _add_times(batch: Batch, report: BatchReport) -> None:
-    for task in batch.tasks:
-        sums = add_time(
-            task.cascade,
-            batch.plan,
-            queue_s=batch.dispatched_at - task.created_at,
-            fetch_s=report.fetch_s,
-            wait_s=report.wait_s,
-            compute_s=report.compute_s,
-            store_s=report.store_s,
-        )
-        sums.tasks += 1
-        sums.batch_size_sum += len(batch.tasks)
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

@@ -15,13 +15,10 @@ from covey.model import GroupId, Node, Scope
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
 from covey.services.scheduler.core.compiling import compiled
-from covey.services.scheduler.core.ordering import lose_states
+from covey.services.scheduler.core.ordering import HANDOVER_S, lose_states
 from covey.services.scheduler.core.placement import home_of, placement
 from covey.services.scheduler.core.state import Cascade, Gateway, NodePeer, PipelinePlan, StateKey, Worker
 from covey.services.scheduler.core.step import Step
-
-HANDOVER_S = 5.0
-"""For how long after an election gateways may submit again what an earlier leader had admitted."""
 
 
 def gateway_connected(step: Step, peer: int, joined: GatewayJoined) -> None:

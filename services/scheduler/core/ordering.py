@@ -15,6 +15,9 @@ from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.state import Phase, StateKey, StateLine, TaskState
 from covey.services.scheduler.core.step import Step
 
+HANDOVER_S = 5.0
+"""For how long after an election gateways may submit again what an earlier leader had admitted."""
+
 
 def enter(step: Step, task: TaskState) -> None:
     """Queue a new task, or hold it behind the one that has its state."""
@@ -38,8 +41,11 @@ def leave(step: Step, task: TaskState, left_version: int | None) -> None:
         return
     line = step.state.lines[task.line]
     if left_version is not None:
-        line.version = left_version
+        # A task that an earlier leader had run leaves what it had put then, and others may have put more since.
+        line.version = max(line.version, left_version)
         line.lost = False
+        # What an earlier leader had admitted may have been accepted by it too, and others after it.
+        line.settled = line.settled or task.cascade.admitted_at >= step.state.elected_at + HANDOVER_S
         step.state.exposed.pop(task.line, None)
     elif line.running is task and (task.batch or task.deaths or task.pauses):
         step.state.exposed.setdefault(task.line, task.created_at)
@@ -67,7 +73,7 @@ def lose_states(step: Step, node: str, home_of_key: dict[StateKey, str]) -> None
         if home == node:
             line = step.state.lines[key]
             line.version = 0
-            line.lost = True
+            line.lost = line.settled = True
             step.state.exposed.pop(key, None)
 
 
@@ -87,7 +93,7 @@ def _start_next(step: Step, line: StateLine) -> None:
         line.running = task
         if line.as_of is None:
             line.as_of = task.cascade.admitted_at
-        task.state_version, task.state_as_of = line.version, line.as_of
+        task.state_version, task.state_as_of = line.version, None if line.settled else line.as_of
         if line.lost:
             task.cascade.incomplete = True
         for _, _, _, behind in line.waiting:

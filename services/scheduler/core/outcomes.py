@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from covey.errors import Reason, Status
+from covey.messages import BatchReport
 from covey.model import Outcome, StageTime
-from covey.services.scheduler.core.state import Cascade, StagePlan, StageSum, State
+from covey.services.scheduler.core.state import Batch, Cascade, StageSum, State
 
 FINAL = (Status.OK, Status.FAILED_PRECONDITION)
 """Outcomes that would be the same the next time. Others (late, refused, lost, taken back) may be tried again."""
@@ -17,12 +18,20 @@ def remember(state: State, identity: bytes, outcome: Outcome) -> None:
         state.outcomes.popitem(last=False)
 
 
-def add_time(cascade: Cascade, plan: StagePlan, **spent: float) -> StageSum:
-    """Add to where the cascade's time went."""
-    sums = cascade.sums.setdefault(plan.id.name, StageSum())
-    for name, seconds in spent.items():
-        setattr(sums, name, getattr(sums, name) + seconds)
-    return sums
+def add_times(batch: Batch, report: BatchReport) -> None:
+    """Add a batch's times to where the time of each of its cascades went."""
+    size = len(batch.tasks)
+    for task in batch.tasks:
+        sums = task.cascade.sums.get(batch.plan.id.name)
+        if sums is None:
+            sums = task.cascade.sums[batch.plan.id.name] = StageSum()
+        sums.tasks += 1
+        sums.queue_s += batch.dispatched_at - task.created_at
+        sums.fetch_s += report.fetch_s
+        sums.wait_s += report.wait_s
+        sums.compute_s += report.compute_s
+        sums.store_s += report.store_s
+        sums.batch_size_sum += size
 
 
 def outcome_of(cascade: Cascade, status: Status, reason: Reason, message: str, now: float) -> Outcome:

@@ -123,10 +123,9 @@ def _key_read(
     node = home_of(state, GroupId(scope, group), nodes)
     if is_trigger:  # it may be on its way, and is then newer than the admission that it caused
         return KeyRead(pool.name, key, group, version, node, required=True)
-    if version:
-        return KeyRead(pool.name, key, group, version, node, required=False)
     if pool is task.plan.state_pool:
-        return KeyRead(pool.name, key, group, 0, node, False, task.state_as_of, before=task.identity)
+        before = b"" if task.state_as_of is None else task.identity
+        return KeyRead(pool.name, key, group, version, node, False, task.state_as_of, before)
     return KeyRead(pool.name, key, group, 0, node, False, task.cascade.admitted_at)
 
 

@@ -104,6 +104,8 @@ class PipelinePlan:
     declaration: Declaration
     graph: Graph
     stages: dict[str, StagePlan]
+    recorded: frozenset[str]
+    """The pools whose groups are seen again and again: those of one key, or of one index, get no record."""
 
 
 class StateKey(NamedTuple):
@@ -121,7 +123,10 @@ class StateLine:
     version: int = 0
     """What the last accepted task left; 0: not known to this leader, so read what was current at admission."""
     as_of: float | None = None
-    """While the version is unknown, what was current then is read: no task of the line had run for this leader."""
+    """Until the line is settled, what was current then is read, unless the version is later: no task of the line had run
+    for this leader, so that nothing that this leader has dropped is read."""
+    settled: bool = False
+    """No earlier leader can have accepted more than this one knows: the version alone says what to read."""
     lost: bool = False
     running: TaskState | None = None
     waiting: list[tuple[int, int, int, TaskState]] = field(default_factory=list)
@@ -153,7 +158,7 @@ class TaskState:
     batch: int = 0
     line: StateKey | None = None
     state_version: int = 0
-    state_as_of: float = 0.0
+    state_as_of: float | None = None
     repeats: bool = False
     """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
 
@@ -204,7 +209,7 @@ class Cascade:
     fired: list[str] = field(default_factory=list)
     results: list[ObjectValue] = field(default_factory=list)
     sums: dict[str, StageSum] = field(default_factory=dict)
-    accepted_states: dict[bytes, tuple[int, float]] = field(default_factory=dict)
+    accepted_states: dict[bytes, tuple[int, float | None]] = field(default_factory=dict)
     """Identity of an accepted stateful task -> the version that it read, or as of when."""
     failure: tuple[Status, Reason, str] | None = None
     forgiven: tuple[Status, Reason, str] | None = None

@@ -33,7 +33,8 @@ def take_answers(batch: BatchState, answers: tuple[Stored, ...], local_node: str
     for put, answer in zip(batch.puts, answers, strict=True):
         task = batch.tasks[put.task]
         if answer.status is Status.OK and answer.ref is not None:
-            task.stored[put.index] = replace(answer.ref, size=put.ref.size)
+            stored = answer.ref
+            task.stored[put.index] = stored if stored.size == put.ref.size else replace(stored, size=put.ref.size)
             task.bytes_moved += put.ref.size if put.node != local_node else 0
         elif is_last_attempt or answer.status is not Status.UNAVAILABLE:
             task.end(answer.status, answer.reason, answer.message)

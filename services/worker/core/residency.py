@@ -24,6 +24,8 @@ class Residency:
 
     def holds(self, scope: Scope, read: KeyRead) -> bool:
         """Whether this exact version is here; its group is then the most recently used."""
+        if read.as_of is not None:
+            return False
         group = GroupId(scope, read.group)
         ref = self._groups.get(group, {}).get(read.key)
         if ref is None or read.version == 0 or ref.version != read.version:
