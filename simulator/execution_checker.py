@@ -55,7 +55,7 @@ class ExecutionChecker:
         self._lines: dict[str, int] = {}
         """State key -> the version that the last accepted task left."""
         self._acceptances: dict[tuple[str, int], Acceptance] = {}
-        """(state key, version that was left) -> by whom."""
+        """(state key, version that was left) -> by whom; another home begins to count anew."""
         self._settled: dict[tuple[int, str], None] = {}
         """(epoch, state key): this leader has accepted a task that none before it had."""
         self.handovers = 0
@@ -139,8 +139,9 @@ class ExecutionChecker:
 
     def _check_read(self, epoch: int, key: str, accepted: Acceptance, left: int, attempt: Attempt) -> None:
         """A task reads what its predecessor left; a task that an earlier leader accepted, what it read then."""
-        before = self._acceptances.setdefault((key, left), accepted)
-        if before is not accepted:
+        before = self._acceptances.get((key, left))
+        self._acceptances[key, left] = accepted
+        if before is not None and before.event == accepted.event:
             if before != accepted and not self._leeway.volatile_lost:
                 raise Violation(f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}")
             return

@@ -138,9 +138,10 @@ def _answer_last(state: State, scope: Scope, pool: PoolDeclaration, read: LastRe
         raise InvalidArgument(f"pool {pool.name!r} has no index, so that its keys have no last ones")
     series_id = SeriesId(scope, pool.name, read.series)
     series = state.series.get(series_id)
-    keys = FindKeys(scope, pool.name, series=read.series)
-    if pool.durable and not (series is not None and series.complete) and keys not in found:
-        return (keys,)
+    if pool.durable and not (series is not None and series.complete):
+        keys = FindKeys(scope, pool.name, series=read.series)
+        if keys not in found:
+            return (keys,)
     if read.awaits and _must_wait_for(state, scope, pool, read):
         return (ObjectPut(scope, pool.name, read.awaits),)
     entries = series.entries if series is not None else []
@@ -148,17 +149,22 @@ def _answer_last(state: State, scope: Scope, pool: PoolDeclaration, read: LastRe
     blockers: list[Blocker] = []
     values: list[ObjectValue] = []
     least = 0
+    group_id, group = None, None
     for at in range(end - 1, -1, -1):
         if len(values) + len(blockers) == read.count:
             break
-        index, group, key = entries[at]
-        history = history_at(state, scope, pool.name, group, key)
+        index, name, key = entries[at]
+        if group_id is None or group_id.group != name:  # mostly all are of one group
+            group_id = GroupId(scope, name)
+            group = state.groups.get(group_id)
+            if group is not None:
+                state.groups.move_to_end(group_id)
+        history = group.histories.get((pool.name, key)) if group is not None else None
         if history is not None:
-            use_group(state, GroupId(scope, group))
             values.append(_current(history))
             least = index
-        elif not _is_loaded(state, GroupId(scope, group), found):
-            blockers.append(GroupLoad(GroupId(scope, group)))
+        elif not _is_loaded(state, group_id, found):
+            blockers.append(GroupLoad(group_id))
         # Otherwise the index of storage names a key whose put never came to an end.
     if blockers:
         return tuple(dict.fromkeys(blockers))
