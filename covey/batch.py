@@ -165,9 +165,10 @@ class Task:
         if name not in self._stage.emits:
             known = ", ".join(self._stage.emits) or "nothing"
             raise InvalidArgument(f"stage {self._stage.name!r} emits {known}, not {name!r}; add it to `emits=`")
+        declaration = self._declaration.pool(name)
         try:
-            key, group = self._address(name, fields)
-            payload = encode(self._declaration.pool(name).codec, value)
+            key, group = self._address(declaration, fields)
+            payload = encode(declaration.codec, value)
         except InvalidArgument as error:
             raise InvalidArgument(
                 f"stage {self._stage.name!r} emits into {name!r}: {error.message}", error.reason
@@ -183,14 +184,15 @@ class Task:
         name = _name(pool)
         if self._read is None:
             raise Bug(f"stage {self._stage.name!r} was given no way to read {name!r}")
+        declaration = self._declaration.pool(name)
         try:
-            key, group = self._address(name, fields)
+            key, group = self._address(declaration, fields)
         except InvalidArgument as error:
             raise InvalidArgument(
                 f"stage {self._stage.name!r} gets from {name!r}: {error.message}", error.reason
             ) from None
         value = await self._read(name, key, group)
-        return None if value is None else Object(self._declaration.pool(name), value)
+        return None if value is None else Object(declaration, value)
 
     def output(self) -> TaskOutput:
         """What the task came to, for the worker."""
@@ -200,14 +202,15 @@ class Task:
         declaration = self._declaration.pool(pool)
         return tuple(Object(declaration, value) for value in values)
 
-    def _address(self, pool: str, given: Mapping[str, Any]) -> tuple[str, str]:
+    def _address(self, declaration: PoolDeclaration, given: Mapping[str, Any]) -> tuple[str, str]:
         """The key with these fields, and its group, read off the key as everyone else will read it."""
-        declaration = self._declaration.pool(pool)
-        unknown = [name for name in given if name not in declaration.compiled.names]
-        if unknown:
-            raise InvalidArgument(f"{declaration.template!r} has no field {unknown[0]!r}")
-        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
-        key = declaration.compiled.render({**self.fields, **plain})
+        template = declaration.compiled
+        fields = dict(self.fields)
+        for name, value in given.items():
+            if name not in template.names:
+                raise InvalidArgument(f"{declaration.template!r} has no field {name!r}")
+            fields[name] = value.item() if isinstance(value, np.generic) else value
+        key = template.render(fields)
         check_key(key)
         return key, declaration.group_of(key, declaration.fields_of(key))[0]
 

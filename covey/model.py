@@ -18,8 +18,8 @@ from covey.values import dataclass
 INLINE_BYTES_MAX = 64 * 1024
 """Payloads up to here travel inside messages; larger ones go through the datastore only."""
 
-OBJECT_BYTES_MAX = 256 * 1024 * 1024
-"""The largest object that a datastore takes."""
+OBJECT_BYTES_MAX = 64 * 1024 * 1024
+"""The largest object: what one message at the edge can carry."""
 
 
 class Priority(enum.IntEnum):

@@ -26,7 +26,6 @@ from covey.simulator.workers import WorkerProcess
 from covey.simulator.workload import Inputs, Traffic
 from covey.simulator.world import Process
 
-
 DATASTORE_EVERY = 8
 """A datastore's state is large: it is looked at so many times less often than the others'."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from covey.errors import Reason, Status
@@ -57,7 +58,7 @@ class Exchange:
         for name, positions in split.items():
             self._last += 1
             get = Get(self._last, scope, tuple([reads[position] for position in positions]), deadline)
-            self._ask(name, get, lambda answer, name=name: take(name, answer))
+            self._ask(name, get, partial(take, name))
             self._process.world.at(deadline, self._expire, self._last)
         if not split:
             done(gather(reads, answered, node))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from covey.errors import Status
@@ -38,19 +37,13 @@ class Acceptance(NamedTuple):
     read: int
 
 
-@dataclass(slots=True)
-class Made:
-    """What was made for one event: identity of a task -> (its number, in which life of the cascade)."""
-
-    numbers: dict[bytes, tuple[int, tuple[int, int, int]]]
-
-
 class ExecutionChecker:
     """Follows tasks from dispatch to acceptance, and state from version to version."""
 
     def __init__(self, leeway: Leeway) -> None:
         self._leeway = leeway
-        self._made: dict[str, Made] = {}
+        self._made: dict[str, dict[bytes, tuple[int, tuple[int, int, int]]]] = {}
+        """Event -> identity of a task -> its number, and in which life of the cascade it was made."""
         self._versions_read: dict[str, dict[Attempt, int]] = {}
         self._lines: dict[str, int] = {}
         """State key -> the version that the last accepted task left."""
@@ -59,8 +52,8 @@ class ExecutionChecker:
         self._settled: dict[tuple[int, str], None] = {}
         """(epoch, state key): this leader has accepted a task that none before it had."""
         self.handovers = 0
-        """Reads of a new leader's first task that the last leader's accepted ones do not explain: a leader does not tell
-        its successor what it has accepted, so that what a dropped task has put may be read."""
+        """Reads of a new leader's first task that accepted ones do not explain: a leader does not tell its successor
+        what it has accepted, so that what a dropped task has put may be read."""
         self._seen: dict[tuple[int, str], int] = {}
         self._order: dict[tuple[int, str], int] = {}
         """(epoch, event) -> its place in the order of admission."""
@@ -118,10 +111,10 @@ class ExecutionChecker:
             if cascade is None:
                 continue  # it ended in the very step that dispatched this
             life = (scheduler.epoch, cascade.sequence, cascade.restarts)
-            made = self._made.setdefault(task.event_id, Made({}))
-            number, known_life = made.numbers.setdefault(task.identity, (task.number, life))
+            made = self._made.setdefault(task.event_id, {})
+            number, known_life = made.setdefault(task.identity, (task.number, life))
             if known_life != life:
-                made.numbers[task.identity] = (task.number, life)
+                made[task.identity] = (task.number, life)
             elif number != task.number:
                 raise Violation(f"a task of {run.stage} for {task.event_id} was made twice: {number}, {task.number}")
 
@@ -143,7 +136,9 @@ class ExecutionChecker:
         self._acceptances[key, left] = accepted
         if before is not None and before.event == accepted.event:
             if before != accepted and not self._leeway.volatile_lost:
-                raise Violation(f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}")
+                raise Violation(
+                    f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}"
+                )
             return
         expected = self._lines.get(key, 0)
         is_lost = self._leeway.volatile_lost and accepted.read == 0

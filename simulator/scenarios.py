@@ -171,7 +171,9 @@ def _heal_and_finish(
         stuck = ", ".join(clients.open)
         raise Violation(f"{LIVENESS_S:.0f} s after the last fault these events are still open: {stuck}")
     world.run(max(world.now, heal_at + faults.SETTLING_S + 1.0) if had_faults else world.now)
-    fresh = [clients.send(mesh.gateway(number % mesh.size.gateways), scene, LONG_S) for number, scene in enumerate(scenes)]
+    fresh = [
+        clients.send(mesh.gateway(number % mesh.size.gateways), scene, LONG_S) for number, scene in enumerate(scenes)
+    ]
     world.run(world.now + LIVENESS_S, lambda: not clients.open)
     for sent in fresh:
         _expect_ok(sent)

@@ -44,7 +44,7 @@ class SchedulerProcess(Process[Stimulus, Command]):
         superseded: Callable[[SchedulerProcess, int], None],
         observer: Observer[Stimulus, Command],
     ) -> None:
-        """`roster` has (kind of link, name); `superseded` is told of this process and of a later epoch that a peer knows."""
+        """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch."""
         name = f"scheduler-{epoch}"
         super().__init__(world, name, f"host-{name}", Scheduler(Limits(), name), observer)
         self.epoch = epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, assert_never
 
 from covey.errors import Status
@@ -202,9 +203,7 @@ class WorkerProcess(Process[Stimulus, Command]):
         for index, put in enumerate(store.puts):
             payload = held.emitted[put.task, put.index]
             message = Put(0, store.run.scope, put.ref, payload, put.emission)
-            self._exchange.put(
-                put.node, message, store.deadline, lambda done, index=index, payload=payload: take(index, payload, done)
-            )
+            self._exchange.put(put.node, message, store.deadline, partial(take, index, payload))
 
 
 def _name(ref: ObjectRef) -> tuple[str, str, int]:

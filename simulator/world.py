@@ -20,6 +20,8 @@ STEP_S = 20e-6
 
 S = TypeVar("S")
 C = TypeVar("C")
+Stimulus = TypeVar("Stimulus", contravariant=True)
+Command = TypeVar("Command", contravariant=True)
 
 
 class World:
@@ -67,10 +69,10 @@ class World:
         return self._digest.hexdigest()
 
 
-class Observer(Protocol[S, C]):
+class Observer(Protocol[Stimulus, Command]):
     """Who watches a process from outside."""
 
-    def stepped(self, process: Any, stimuli: Sequence[S], commands: Sequence[C]) -> None: ...
+    def stepped(self, process: Any, stimuli: Sequence[Stimulus], commands: Sequence[Command]) -> None: ...
 
 
 class Process(Generic[S, C]):

@@ -1,9 +1,11 @@
 """Reads: by key and version, by series, by prefix and group, and what they wait for."""
 
+from dataclasses import replace
+
 from covey.errors import Reason, Status
 from covey.messages import GetDone, View
-from covey.model import Node, Placement, ScanRead
-from covey.services.datastore.core.machine import ANSWER_MARGIN_S
+from covey.model import Answer, Node, Placement, ScanRead, emission_id
+from covey.services.datastore.core.machine import ANSWER_MARGIN_S, WAIT_S_MAX
 from covey.services.datastore.core.sorted_keys import BLOCK_MAX, SortedKeys
 from covey.services.datastore.core.state import Limits
 from covey.services.datastore.core.stimuli import LinkEnded
@@ -45,6 +47,45 @@ def test_a_key_is_read_as_of_an_instant() -> None:
     assert world.get(key("/tracks/s", as_of=world.now)).objects[0].payload == b"new"
     assert world.get(key("/tracks/s", as_of=before)).objects == ()
     assert world.get(key("/tracks/s", as_of=before, required=True)).objects[0].payload == b"old"
+
+
+def test_a_task_reads_what_was_before_it() -> None:
+    """A version that the task `before` has put, and any later one, is not for it to read."""
+    world = World()
+    task, other = b"t" * 16, b"u" * 16
+    world.put("/tracks/s", b"one")
+    world.put("/tracks/s", b"two", emission=emission_id(task, 3))
+    world.put("/tracks/s", b"three", emission=emission_id(other, 3))
+    read = replace(key("/tracks/s", as_of=world.now), before=task)
+
+    assert world.get(read).objects[0].payload == b"one"
+    assert world.get(replace(read, before=other)).objects[0].payload == b"two"
+    assert world.get(replace(read, before=b"v" * 16)).objects[0].payload == b"three"
+
+
+def test_what_was_before_a_task_may_be_lost() -> None:
+    """A task whose own version is there, and none before it any more, reads nothing, incomplete."""
+    world = World()
+    task = b"t" * 16
+    world.put("/tracks/s", b"one")
+    world.put("/tracks/s", b"two", emission=emission_id(task, 3))
+    world.pass_time(2)
+    world.horizon()
+
+    assert world.get(replace(key("/tracks/s", as_of=world.now), before=task)) == Answer((), complete=False)
+
+
+def test_a_version_and_an_instant_name_the_later_one() -> None:
+    """What is newer than the version and was current at the instant is read; never what is older than the version."""
+    world = World()
+    first = world.version_of("/tracks/s", b"one")
+    then = world.now
+    world.pass_time(1)
+    second = world.version_of("/tracks/s", b"two")
+
+    assert world.get(key("/tracks/s", version=first, as_of=world.now)).objects[0].payload == b"two"
+    assert world.get(key("/tracks/s", version=second, as_of=then)).objects[0].payload == b"two"
+    assert world.get(key("/tracks/s", version=second + 1, as_of=then)) == Answer((), complete=False)
 
 
 def test_last_reads_the_greatest_indices_at_or_before_an_index() -> None:
@@ -159,6 +200,17 @@ def test_a_required_version_that_can_not_come_any_more_is_not_waited_for() -> No
     answer = world.get(key("/tracks/s", version=old, required=True))
 
     assert (answer.status, answer.reason, answer.complete) == (Status.NOT_FOUND, Reason.UNKNOWN_OBJECT, False)
+
+
+def test_waiting_for_a_put_has_an_end() -> None:
+    """What does not come within a second was lost with another home, and its reader learns it before its deadline."""
+    world = World()
+    request = world.begin_get(key("/tracks/s", required=True), within_s=600)
+    world.pass_time(WAIT_S_MAX)
+
+    done = world.got(request)
+    assert done is not None
+    assert done.answers[0].status is Status.NOT_FOUND
 
 
 def test_waiting_ends_shortly_before_the_deadline() -> None:

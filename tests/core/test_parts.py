@@ -75,6 +75,7 @@ def test_parts_are_bounded() -> None:
 def test_an_answer_that_no_receiver_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads that find more than one largest object in all are answered with the reason instead."""
     monkeypatch.setattr(parts, "OBJECT_BYTES_MAX", 100)
+    monkeypatch.setattr(parts, "PART_BYTES", 80)
     done = GetDone(1, (Answer((ObjectValue(REF, b"x" * 60),)), Answer((ObjectValue(REF, b"y" * 60),))))
 
     (data,) = FromDatastoreEncoder()(done, 0.0)

@@ -6,7 +6,7 @@ import pytest
 
 from covey.errors import Reason, Status
 from covey.messages import Beat, CancelTasks, LeaderJoined, WorkerJoined
-from covey.model import GroupId, KeyRead, Placement, Priority, emission_id
+from covey.model import GroupId, KeyRead, LastRead, Placement, Priority, emission_id
 from covey.services.worker.core.commands import Command, Compute, Exit, Fetch, Forget, Report, Send, Store, UseView
 from covey.services.worker.core.state import MOVES, IllegalMove, Phase
 from covey.services.worker.core.stimuli import BatchKey, EngineLost, Found, InputsFetched, Stored, key_of
@@ -208,6 +208,18 @@ def test_a_lost_input_ends_its_task_alone() -> None:
     assert ends(bench.computed(compute)) == {
         1: ("UNAVAILABLE", "INPUT_LOST"), 2: ("OK", ""), 3: ("UNAVAILABLE", "HOME_LOST"),
     }  # fmt: skip
+
+
+def test_a_trigger_that_was_awaited_in_vain_ends_its_task() -> None:
+    """A history that never got the object it waits for is no shorter history: the result would be another one."""
+    bench = Bench()
+    history = LastRead("points", "/points/a/*", 8, as_of=1, exclusive=False, nodes=("n1",), awaits="/points/a/1")
+    tasks = [a_task(1, needs=[history]), a_task(2, needs=[replace(history, awaits="")])]
+    fetch = the(Fetch, bench.say(a_batch(1, *tasks)))
+    compute = the(Compute, bench.fetched(fetch, Found(status=Status.NOT_FOUND), Found()))
+
+    assert compute.tasks == (2,)
+    assert ends(bench.computed(compute)) == {1: ("UNAVAILABLE", "INPUT_LOST"), 2: ("OK", "")}
 
 
 def test_a_read_that_two_tasks_share_is_made_and_counted_once() -> None:

@@ -166,8 +166,10 @@ class DatastoreCore:
         groups.store(self.state, group, done.place, version, now)
         self.state.counts.puts += 1
         self._commands.append(Send(done.parked.link, PutDone(done.put.request, version.ref)))
-        self._commands.extend(watching.tell(self.state, scope, ObjectValue(version.ref, version.payload)))
-        self._resolve(ObjectPut(scope, version.ref.pool, version.ref.key), (), now)
+        if self.state.watches:
+            self._commands.extend(watching.tell(self.state, scope, ObjectValue(version.ref, version.payload)))
+        if self.state.waiting:
+            self._resolve(ObjectPut(scope, version.ref.pool, version.ref.key), (), now)
 
     def _refuse(self, link: int, put: Put, error: CoveyError) -> None:
         self.state.counts.refused += 1

@@ -123,8 +123,8 @@ class StateLine:
     version: int = 0
     """What the last accepted task left; 0: not known to this leader, so read what was current at admission."""
     as_of: float | None = None
-    """Until the line is settled, what was current then is read, unless the version is later: no task of the line had run
-    for this leader, so that nothing that this leader has dropped is read."""
+    """Until the line is settled, what was current then is read, unless the version is later: no task of the line had
+    run for this leader, so that nothing that it has dropped is read."""
     settled: bool = False
     """No earlier leader can have accepted more than this one knows: the version alone says what to read."""
     lost: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from covey.declaration import Declaration, graph
+from covey.declaration import Declaration, Graph, graph
 from covey.errors import Reason, Status
 from covey.messages import BatchReport, Beat, Emission, RunBatch, TaskReport, WorkerJoined
 from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue
@@ -25,11 +25,11 @@ def beat_of(state: WorkerState, now: float) -> Beat:
 
 def report_of(declaration: Declaration, batch: BatchState) -> BatchReport:
     """How every task ended; a task that nothing has ended went well."""
-    spent = batch.spent_s
+    spent, known = batch.spent_s, graph(declaration)
     return BatchReport(
         batch.run.number,
         batch.run.epoch,
-        tuple(_task_report(declaration, task) for task in batch.tasks.values()),
+        tuple([_task_report(known, task) for task in batch.tasks.values()]),
         fetch_s=spent.get(Phase.QUEUED, 0.0) + spent.get(Phase.FETCHING, 0.0),
         wait_s=spent.get(Phase.READY, 0.0),
         compute_s=batch.computed_s,
@@ -44,11 +44,10 @@ def refusal(run: RunBatch, status: Status, reason: Reason, message: str) -> Batc
     )
 
 
-def _task_report(declaration: Declaration, task: TaskState) -> TaskReport:
-    emissions = tuple(
-        Emission(index, ObjectValue(task.stored[index], b"" if _travels(declaration, task.stored[index]) else None))
-        for index in (range(len(task.emitted)) if task.open else ())
-    )
+def _task_report(known: Graph, task: TaskState) -> TaskReport:
+    refs = [task.stored[index] for index in range(len(task.emitted))] if task.open else ()
+    values = [ObjectValue(ref, b"" if _travels(known, ref) else None) for ref in refs]
+    emissions = tuple([Emission(index, value) for index, value in enumerate(values)])
     return TaskReport(
         task.task.number,
         task.status or Status.OK,
@@ -61,7 +60,6 @@ def _task_report(declaration: Declaration, task: TaskState) -> TaskReport:
     )
 
 
-def _travels(declaration: Declaration, ref: ObjectRef) -> bool:
+def _travels(known: Graph, ref: ObjectRef) -> bool:
     """Whether a payload goes along with the report: it triggers a stage or belongs to the outcome, and is small."""
-    known = graph(declaration)
     return ref.size <= INLINE_BYTES_MAX and (ref.pool in known.triggered or ref.pool in known.results)
