@@ -94,7 +94,7 @@ def decode_array(payload: bytes | memoryview) -> Array:
         raise InvalidArgument(f"the payload is not an array: no array has the shape {shape}") from None
     if not array.flags.aligned:
         array = array.copy()
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array
 
 

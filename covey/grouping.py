@@ -145,10 +145,10 @@ def _as_path(parts: Sequence[str | Field]) -> Path | None:
                 return None
             path.append(part)
         else:
-            texts = part.split("/")
-            if path and texts[0] != "":
+            pieces = part.split("/")
+            if path and pieces[0] != "":
                 return None
-            path += texts[1:] if path else texts
+            path += pieces[1:] if path else pieces
     texts = tuple((at, part) for at, part in enumerate(path) if isinstance(part, str))
     return Path(len(path), texts, tuple((at, part) for at, part in enumerate(path) if isinstance(part, Field)))
 

@@ -235,6 +235,7 @@ class Put:
     payload: bytes
     emission: bytes = b""
     previous_version: int | None = None
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +257,8 @@ class Get:
     scope: Scope
     reads: tuple[Read, ...]
     deadline: float
+    traceparents: tuple[str, ...] = ()
+    """Of the traced tasks that the reads are for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Part(_message.Message):
     def __init__(self, number: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PutObject(_message.Message):
-    __slots__ = ("request", "scope", "ref", "payload", "emission", "previous_version", "part")
+    __slots__ = ("request", "scope", "ref", "payload", "emission", "previous_version", "part", "traceparent")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     REF_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class PutObject(_message.Message):
     EMISSION_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     request: int
     scope: _objects_pb2.Scope
     ref: _objects_pb2.ObjectRef
@@ -69,7 +70,8 @@ class PutObject(_message.Message):
     emission: bytes
     previous_version: int
     part: int
-    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., previous_version: _Optional[int] = ..., part: _Optional[int] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., previous_version: _Optional[int] = ..., part: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class PutDone(_message.Message):
     __slots__ = ("request", "ref", "verdict")
@@ -82,16 +84,18 @@ class PutDone(_message.Message):
     def __init__(self, request: _Optional[int] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ...) -> None: ...
 
 class GetObjects(_message.Message):
-    __slots__ = ("request", "scope", "reads", "budget_us")
+    __slots__ = ("request", "scope", "reads", "budget_us", "traceparents")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     READS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_US_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENTS_FIELD_NUMBER: _ClassVar[int]
     request: int
     scope: _objects_pb2.Scope
     reads: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Read]
     budget_us: int
-    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., budget_us: _Optional[int] = ...) -> None: ...
+    traceparents: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., budget_us: _Optional[int] = ..., traceparents: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetDone(_message.Message):
     __slots__ = ("request", "answers", "parts")

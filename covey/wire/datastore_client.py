@@ -36,6 +36,7 @@ class NewPut(NamedTuple):
     ref: ObjectRef
     payload: bytes
     emission: bytes
+    traceparent: str = ""
 
 
 class DatastoreClient:
@@ -79,6 +80,7 @@ class DatastoreClient:
         *,
         emission: bytes = b"",
         previous_version: int | None = None,
+        traceparent: str = "",
     ) -> ObjectRef:
         """Store an object; its ref with its version, once the node has acknowledged it.
 
@@ -87,7 +89,7 @@ class DatastoreClient:
         """
         request = next(self._numbers)
         done = _put_result(
-            await self._ask(node, Put(request, scope, ref, payload, emission, previous_version), deadline)
+            await self._ask(node, Put(request, scope, ref, payload, emission, previous_version, traceparent), deadline)
         )
         if isinstance(done, CoveyError):
             raise done
@@ -106,7 +108,7 @@ class DatastoreClient:
                 continue
             request = next(self._numbers)
             connection.listeners[request] = _OneOfReplies(replies, position)
-            link.send(Put(request, scope, new.ref, new.payload, new.emission, None))
+            link.send(Put(request, scope, new.ref, new.payload, new.emission, None, new.traceparent))
             asked.append((connection, request))
         try:
             await asyncio.wait((replies.all_there,), timeout=max(0.0, deadline - self._clock.now()))
@@ -115,11 +117,18 @@ class DatastoreClient:
                 connection.listeners.pop(request, None)
         return [_put_result(answer) for answer in replies.answers]
 
-    async def get(self, scope: Scope, reads: Sequence[Read], deadline: float, local_node: str = "") -> Fetched:
+    async def get(
+        self,
+        scope: Scope,
+        reads: Sequence[Read],
+        deadline: float,
+        local_node: str = "",
+        traceparents: tuple[str, ...] = (),
+    ) -> Fetched:
         """Read from all the nodes that the reads name, in parallel, one round trip each."""
         split = split_by_node(reads)
         asks = [
-            self._get_from(node, scope, tuple([reads[at] for at in positions]), deadline)
+            self._get_from(node, scope, tuple([reads[at] for at in positions]), deadline, traceparents)
             for node, positions in split.items()
         ]
         # A single node, the common case, is asked without a task.
@@ -144,10 +153,12 @@ class DatastoreClient:
             if connection.listeners.pop(request, None) is not None:
                 link.send(EndWatch(request))
 
-    async def _get_from(self, node: str, scope: Scope, reads: tuple[Read, ...], deadline: float) -> tuple[Answer, ...]:
+    async def _get_from(
+        self, node: str, scope: Scope, reads: tuple[Read, ...], deadline: float, traceparents: tuple[str, ...]
+    ) -> tuple[Answer, ...]:
         """One node's answers to its reads; a node that fails answers all of them alike."""
         try:
-            done = await self._ask(node, Get(next(self._numbers), scope, reads, deadline), deadline)
+            done = await self._ask(node, Get(next(self._numbers), scope, reads, deadline, traceparents), deadline)
         except CoveyError as error:
             return (Answer((), False, error.status, error.reason, error.message),) * len(reads)
         assert isinstance(done, GetDone), "a get is answered with GetDone"

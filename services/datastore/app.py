@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from random import Random
 from uuid import uuid4
 
 from covey.clock import Clock, MonotonicClock, wall_time_ns
@@ -19,6 +20,7 @@ from covey.services.datastore.shell import Shell
 from covey.services.datastore.storage.base import Storage
 from covey.services.datastore.storage.valkey import ValkeyStorage
 from covey.settings import quieten_grpc, read_settings
+from covey.telemetry import Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.server import serve
@@ -35,13 +37,20 @@ def main() -> None:
     sys.exit(run(lambda: run_datastore(read_settings(DatastoreSettings))))
 
 
-def make_datastore(node: str, address: str, storage: Storage, clock: Clock, limits: Limits | None = None) -> Shell:
+def make_datastore(
+    node: str,
+    address: str,
+    storage: Storage,
+    clock: Clock,
+    limits: Limits | None = None,
+    tracer: Tracer | None = None,
+) -> Shell:
     """A datastore, as a process or within one; `run` it, and offer `serve_exchange` and `serve_lead`.
 
     Versions begin beyond the microseconds of the wall clock, so that those of an earlier life of the node, which a
     task may still name, are never given again.
     """
-    return Shell(DatastoreCore(node, address, limits or Limits(), wall_time_ns() // 1_000), storage, clock)
+    return Shell(DatastoreCore(node, address, limits or Limits(), wall_time_ns() // 1_000), storage, clock, tracer)
 
 
 async def run_datastore(settings: DatastoreSettings) -> None:
@@ -55,7 +64,8 @@ async def run_datastore(settings: DatastoreSettings) -> None:
         asyncio.TaskGroup() as group,
     ):
         storage = ValkeyStorage(storage_client)
-        shell = make_datastore(settings.node, settings.advertise, storage, clock, settings.limits)
+        tracer = Tracer(telemetry, Random())
+        shell = make_datastore(settings.node, settings.advertise, storage, clock, settings.limits, tracer)
         running = [group.create_task(shell.run()), group.create_task(measure(shell.core.state, telemetry))]
         try:
             async with serve(

@@ -27,7 +27,9 @@ from covey.services.datastore.core.stimuli import (
     Removed,
     Stimulus,
 )
+from covey.services.datastore.spans import RequestSpans
 from covey.services.datastore.storage.base import Storage
+from covey.telemetry import Tracer
 
 WATCHED_UNREAD_MAX = 1_000
 """What may wait to be written to a watcher before it is cut off; gets that wait beside it count too."""
@@ -36,8 +38,9 @@ WATCHED_UNREAD_MAX = 1_000
 class Shell:
     """One datastore. `run` drives it for as long as it is awaited."""
 
-    def __init__(self, core: DatastoreCore, storage: Storage, clock: Clock) -> None:
+    def __init__(self, core: DatastoreCore, storage: Storage, clock: Clock, tracer: Tracer | None = None) -> None:
         self.core = core
+        self._spans = RequestSpans(tracer) if tracer is not None else None
         self._storage = storage
         self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
         self._exchanges: dict[int, Link[FromDatastore, ToDatastore]] = {}
@@ -53,11 +56,16 @@ class Shell:
         self._exchanges[number] = link
         try:
             while True:
-                await self._driver.accept(*[Asked(number, message) for message in await link.receive()])
+                messages = await link.receive()
+                if self._spans is not None:
+                    self._spans.begin(number, messages)
+                await self._driver.accept(*[Asked(number, message) for message in messages])
         except LinkClosed:
             return
         finally:
             del self._exchanges[number]
+            if self._spans is not None:
+                self._spans.forget(number)
             self._driver.post(LinkEnded(number))
 
     async def serve_lead(self, link: Link[DatastoreToScheduler, SchedulerToDatastore]) -> None:
@@ -94,6 +102,8 @@ class Shell:
                 assert_never(command)
 
     def _send(self, number: int, message: FromDatastore) -> None:
+        if self._spans is not None:
+            self._spans.end(number, message)
         link = self._exchanges.get(number)
         if link is None:
             return  # it ended while the answer was found

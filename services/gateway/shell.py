@@ -275,6 +275,7 @@ class Gateway:
                 command.deadline,
                 emission=put.emission,
                 previous_version=put.previous_version,
+                traceparent=put.traceparent,
             )
         except CoveyError as error:
             return StoreFailed(put.request, error)

@@ -193,7 +193,8 @@ class WorkerShell:
         return held
 
     async def _fetch(self, fetch: Fetch, held: Payloads) -> InputsFetched:
-        fetched = await self._datastores.get(fetch.run.scope, fetch.reads, fetch.deadline, self._node)
+        traced = tuple(dict.fromkeys([task.traceparent for task in fetch.run.tasks if task.traceparent]))
+        fetched = await self._datastores.get(fetch.run.scope, fetch.reads, fetch.deadline, self._node, traced)
         found = []
         for read, answer, (gets, moved) in zip(fetch.reads, fetched.answers, fetched.moved, strict=True):
             held.found[read] = answer.objects
@@ -262,8 +263,10 @@ class WorkerShell:
     async def _store(self, store: Store) -> EmissionsStored:
         held = self._batches[key_of(store.run)]
         payloads = [held.emitted[put.task, put.index] for put in store.puts]
+        traced = {task.number: task.traceparent for task in store.run.tasks}
         puts = [
-            NewPut(put.node, put.ref, payload, put.emission) for put, payload in zip(store.puts, payloads, strict=True)
+            NewPut(put.node, put.ref, payload, put.emission, traced[put.task])
+            for put, payload in zip(store.puts, payloads, strict=True)
         ]
         answers = []
         done = await self._datastores.put_all(store.run.scope, puts, store.deadline)

@@ -35,6 +35,8 @@ def put_to_wire(put: Put, out: pb.PutObject) -> None:
     out.emission = put.emission
     if put.previous_version is not None:
         out.previous_version = put.previous_version
+    if put.traceparent:
+        out.traceparent = put.traceparent
 
 
 def put_from_wire(wire: pb.PutObject, payload: bytes | None = None) -> Put:
@@ -46,6 +48,7 @@ def put_from_wire(wire: pb.PutObject, payload: bytes | None = None) -> Put:
         payload=wire.payload if payload is None else payload,
         emission=wire.emission,
         previous_version=wire.previous_version if wire.HasField("previous_version") else None,
+        traceparent=wire.traceparent,
     )
 
 
@@ -68,6 +71,8 @@ def get_to_wire(get: Get, out: pb.GetObjects, now: float) -> None:
     for read in get.reads:
         read_to_wire(read, out.reads.add(), now)
     out.budget_us = microseconds(get.deadline - now)
+    if get.traceparents:
+        out.traceparents.extend(get.traceparents)
 
 
 def get_from_wire(wire: pb.GetObjects, now: float) -> Get:
@@ -76,6 +81,7 @@ def get_from_wire(wire: pb.GetObjects, now: float) -> Get:
         scope=scope_from_wire(wire.scope),
         reads=tuple([read_from_wire(read, now) for read in wire.reads]),
         deadline=instant_after(wire.budget_us, now),
+        traceparents=tuple(wire.traceparents),
     )
 
 

@@ -125,7 +125,16 @@ def _wait_for(step: Step, call: int, name: EventName) -> None:
 def _store(step: Step, name: EventName, opened: OpenEvent) -> None:
     event = opened.event
     emission = emission_id(event_identity(event.scope, event.id), EVENT_EMISSION)
-    opened.store = start_store(step, name, event.scope, event.ref, opened.payload, emission, event.deadline)
+    opened.store = start_store(
+        step,
+        name,
+        event.scope,
+        event.ref,
+        opened.payload,
+        emission,
+        event.deadline,
+        traceparent=event.traceparent,
+    )
 
 
 def submit(step: Step, opened: OpenEvent) -> None:

@@ -25,10 +25,11 @@ def start_store(
     emission: bytes,
     deadline: float,
     previous_version: int | None = None,
+    traceparent: str = "",
 ) -> int:
     """Begin to put an object; the number of the put."""
     number = step.number()
-    put = Put(number, scope, ref, payload, emission, previous_version)
+    put = Put(number, scope, ref, payload, emission, previous_version, traceparent)
     step.state.stores[number] = Store(put, deadline, owner)
     try_store(step, number)
     return number
