@@ -148,10 +148,10 @@ def _answer_last(state: State, scope: Scope, pool: PoolDeclaration, read: LastRe
     end = len(entries) if read.as_of is None else bisect_left(entries, _first_beyond(read.as_of, read.exclusive))
     blockers: list[Blocker] = []
     values: list[ObjectValue] = []
-    least = 0
+    least, wanted = 0, read.count
     group_id, group = None, None
     for at in range(end - 1, -1, -1):
-        if len(values) + len(blockers) == read.count:
+        if not wanted:
             break
         index, name, key = entries[at]
         if group_id is None or group_id.group != name:  # mostly all are of one group
@@ -162,9 +162,10 @@ def _answer_last(state: State, scope: Scope, pool: PoolDeclaration, read: LastRe
         history = group.histories.get((pool.name, key)) if group is not None else None
         if history is not None:
             values.append(_current(history))
-            least = index
+            least, wanted = index, wanted - 1
         elif not _is_loaded(state, group_id, found):
             blockers.append(GroupLoad(group_id))
+            wanted -= 1
         # Otherwise the index of storage names a key whose put never came to an end.
     if blockers:
         return tuple(dict.fromkeys(blockers))
