@@ -205,7 +205,10 @@ class LocalCluster:
             return error.message
         ready = [node.id for node in description.nodes]
         away = [home for home in self._homes if home not in ready]
-        return f"{', '.join(away)} did not become a home" if away else ""
+        if away:
+            return f"{', '.join(away)} did not become a home"
+        idle = ", ".join(stage for _, stage in description.unserved)
+        return f"no worker runs {idle}" if idle else ""
 
     def _id(self, name: str) -> str:
         return f"{name}{self._suffix}"

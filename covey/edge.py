@@ -99,7 +99,8 @@ ToEdge = NewEvent | EventName
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The pipelines that a tenant may use, and the nodes of the mesh."""
+    """The pipelines that a tenant may use, the nodes of the mesh, and what no worker runs: (pipeline, stage) each."""
 
     declarations: tuple[Declaration, ...]
     nodes: tuple[Node, ...]
+    unserved: tuple[tuple[str, str], ...] = ()

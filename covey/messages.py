@@ -26,7 +26,9 @@ class View:
     number: int
     placement: Placement
     declarations: tuple[tuple[str, Declaration], ...] = ()
-    """(tenant, declaration): the current one of every pipeline, and older ones that still have open events."""
+    """(tenant, declaration): the current one of every pipeline last, and older ones that may still have open events."""
+    unserved: tuple[tuple[str, str], ...] = ()
+    """(pipeline, stage): stages of current declarations that no connected worker runs."""
 
 
 @dataclass(frozen=True, slots=True)

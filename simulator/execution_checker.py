@@ -57,6 +57,8 @@ class ExecutionChecker:
         self._seen: dict[tuple[int, str], int] = {}
         self._order: dict[tuple[int, str], int] = {}
         """(epoch, event) -> its place in the order of admission."""
+        self._accepted_in: dict[str, int] = {}
+        """State key -> the newest epoch in which a task was accepted for it."""
         self._accepted_order: dict[tuple[int, str], int] = {}
         self._started_again: dict[str, None] = {}
         self._ended: deque[str] = deque()
@@ -90,8 +92,7 @@ class ExecutionChecker:
             if isinstance(stimulus, PeerSaid) and isinstance(stimulus.message, BatchReport):
                 reports.append(stimulus.message)
             elif isinstance(stimulus, PeerSaid) and isinstance(stimulus.message, SubmitEvent):
-                place = (scheduler.epoch, stimulus.message.event.id)
-                self._order.setdefault(place, len(self._order))
+                self._note_admission(scheduler, stimulus.message.event.id)
             elif isinstance(stimulus, PeerLost):
                 look = True
         if look or any(report.status is not Status.OK for batch in reports for report in batch.tasks):
@@ -103,6 +104,11 @@ class ExecutionChecker:
         for command in commands:
             if isinstance(command, Send) and isinstance(command.message, RunBatch):
                 self._note_batch(scheduler, command.message)
+
+    def _note_admission(self, scheduler: SchedulerProcess, event: str) -> None:
+        cascade = scheduler.core.state.cascades.get(event_identity(SCOPE, event))
+        if cascade is not None:  # else it was refused, or known
+            self._order[scheduler.epoch, event] = cascade.sequence
 
     def _note_batch(self, scheduler: SchedulerProcess, run: RunBatch) -> None:
         """A task identity has one number in one life of its cascade; another one was made from the same parent."""
@@ -126,6 +132,9 @@ class ExecutionChecker:
             self._seen[seen] = line.version
             if line.version == 0:
                 continue  # lost with its home; the next task starts from None, and its outcome says so
+            if scheduler.epoch < self._accepted_in.get(state_key.key, 0):
+                continue  # deposed, and yet to notice: nobody hears it any more
+            self._accepted_in[state_key.key] = scheduler.epoch
             attempt, event, read = self._accepted(state_key.key, line.version, reports)
             self._check_read(scheduler.epoch, state_key.key, Acceptance(event, read), line.version, attempt)
             self._check_order(scheduler.epoch, state_key.key, event)
@@ -134,15 +143,17 @@ class ExecutionChecker:
         """A task reads what its predecessor left; a task that an earlier leader accepted, what it read then."""
         before = self._acceptances.get((key, left))
         self._acceptances[key, left] = accepted
+        is_handover = epoch > 1 and (epoch, key) not in self._settled and accepted.read != 0
         if before is not None and before.event == accepted.event:
-            if before != accepted and not self._leeway.volatile_lost:
+            if before != accepted and is_handover:
+                self.handovers += 1
+            elif before != accepted and not self._leeway.volatile_lost:
                 raise Violation(
                     f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}"
                 )
             return
         expected = self._lines.get(key, 0)
         is_lost = self._leeway.volatile_lost and accepted.read == 0
-        is_handover = epoch > 1 and (epoch, key) not in self._settled and accepted.read != 0
         if accepted.read != expected and is_handover:
             self.handovers += 1
         elif accepted.read != expected and not is_lost and accepted.event not in self._started_again:

@@ -149,9 +149,11 @@ class DescribeRequest(_message.Message):
     def __init__(self, pipeline: _Optional[str] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("declarations", "nodes")
+    __slots__ = ("declarations", "nodes", "unserved")
     DECLARATIONS_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
+    UNSERVED_FIELD_NUMBER: _ClassVar[int]
     declarations: _containers.RepeatedCompositeFieldContainer[_declaration_pb2.Declaration]
     nodes: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Node]
-    def __init__(self, declarations: _Optional[_Iterable[_Union[_declaration_pb2.Declaration, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[_objects_pb2.Node, _Mapping]]] = ...) -> None: ...
+    unserved: _containers.RepeatedCompositeFieldContainer[_objects_pb2.StageName]
+    def __init__(self, declarations: _Optional[_Iterable[_Union[_declaration_pb2.Declaration, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[_objects_pb2.Node, _Mapping]]] = ..., unserved: _Optional[_Iterable[_Union[_objects_pb2.StageName, _Mapping]]] = ...) -> None: ...

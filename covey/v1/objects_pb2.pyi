@@ -230,16 +230,26 @@ class Placement(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., exceptions: _Optional[_Iterable[_Union[PlacementException, _Mapping]]] = ...) -> None: ...
 
 class View(_message.Message):
-    __slots__ = ("epoch", "number", "placement", "declarations")
+    __slots__ = ("epoch", "number", "placement", "declarations", "unserved")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     DECLARATIONS_FIELD_NUMBER: _ClassVar[int]
+    UNSERVED_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     number: int
     placement: Placement
     declarations: _containers.RepeatedCompositeFieldContainer[TenantDeclaration]
-    def __init__(self, epoch: _Optional[int] = ..., number: _Optional[int] = ..., placement: _Optional[_Union[Placement, _Mapping]] = ..., declarations: _Optional[_Iterable[_Union[TenantDeclaration, _Mapping]]] = ...) -> None: ...
+    unserved: _containers.RepeatedCompositeFieldContainer[StageName]
+    def __init__(self, epoch: _Optional[int] = ..., number: _Optional[int] = ..., placement: _Optional[_Union[Placement, _Mapping]] = ..., declarations: _Optional[_Iterable[_Union[TenantDeclaration, _Mapping]]] = ..., unserved: _Optional[_Iterable[_Union[StageName, _Mapping]]] = ...) -> None: ...
+
+class StageName(_message.Message):
+    __slots__ = ("pipeline", "stage")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    stage: str
+    def __init__(self, pipeline: _Optional[str] = ..., stage: _Optional[str] = ...) -> None: ...
 
 class TenantDeclaration(_message.Message):
     __slots__ = ("tenant", "declaration")

@@ -141,7 +141,11 @@ class Gateway:
         if pipeline and not found:
             known = ", ".join(scope.pipeline for scope in declared if scope.tenant == tenant) or "none"
             raise NotFound(f"no pipeline {pipeline!r} is declared; known: {known}", Reason.UNKNOWN_PIPELINE)
-        return Description(found, self._view.placement.nodes if self._view is not None else ())
+        if self._view is None:
+            return Description(found, ())
+        names = {declaration.pipeline: None for declaration in found}
+        unserved = tuple([each for each in self._view.unserved if each[0] in names])
+        return Description(found, self._view.placement.nodes, unserved)
 
     @asynccontextmanager
     async def watch(self, scope: Scope, pool: str) -> AsyncIterator[AsyncIterator[ObjectValue]]:

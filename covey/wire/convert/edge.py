@@ -215,6 +215,8 @@ def description_to_wire(description: Description) -> pb.DescribeResponse:
         declaration_to_wire(declaration, response.declarations.add())
     for node in description.nodes:
         node_to_wire(node, response.nodes.add())
+    for pipeline, stage in description.unserved:
+        response.unserved.add(pipeline=pipeline, stage=stage)
     return response
 
 
@@ -222,4 +224,5 @@ def description_from_wire(wire: pb.DescribeResponse) -> Description:
     return Description(
         tuple([declaration_from_wire(declaration) for declaration in wire.declarations]),
         tuple([node_from_wire(node) for node in wire.nodes]),
+        tuple([(each.pipeline, each.stage) for each in wire.unserved]),
     )

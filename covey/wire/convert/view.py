@@ -19,6 +19,8 @@ def view_to_wire(view: View, out: objects_pb2.View) -> None:
     placement_to_wire(view.placement, out.placement)
     for tenant, declaration in view.declarations:
         out.declarations.add(tenant=tenant, declaration=declaration_to_bytes(declaration))
+    for pipeline, stage in view.unserved:
+        out.unserved.add(pipeline=pipeline, stage=stage)
 
 
 def view_from_wire(wire: objects_pb2.View) -> View:
@@ -27,6 +29,7 @@ def view_from_wire(wire: objects_pb2.View) -> View:
         number=wire.number,
         placement=placement_from_wire(wire.placement),
         declarations=tuple([(each.tenant, declaration_from_bytes(each.declaration)) for each in wire.declarations]),
+        unserved=tuple([(each.pipeline, each.stage) for each in wire.unserved]),
     )
 
 

@@ -7,6 +7,7 @@ its pool. A peer that says nothing for `silence_s_max` is gone, whatever its con
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
 
 from covey.declaration import Declaration
@@ -36,7 +37,7 @@ def worker_connected(step: Step, peer: int, joined: WorkerJoined) -> None:
     stages = frozenset(joined.stages)
     lanes = max(1, joined.lanes)
     step.state.workers[peer] = Worker(peer, joined.worker, joined.node, lanes, stages, step.now)
-    step.out.append(Send(peer, view_for_users(step)))
+    publish(step)  # to everyone: stages may be served now that were not
 
 
 def node_connected(step: Step, peer: int, joined: NodeJoined) -> None:
@@ -65,6 +66,7 @@ def lost(step: Step, peer: int) -> None:
             for task in batch.tasks:
                 if state.tasks.get(task.number) is task and task.batch == batch.number:
                     cascades.retry(step, task)
+        publish(step)
     elif (node := state.nodes.pop(peer, None)) is not None and node.ready:
         _home_lost(step, node.node.id)
 
@@ -185,13 +187,25 @@ def view_for_users(step: Step) -> View:
     known = [
         (scope.tenant, plan.declaration) for scope, versions in state.pipelines.items() for plan in versions.values()
     ]
-    return View(state.epoch, state.view_number, placement(state), tuple(known))
+    return View(state.epoch, state.view_number, placement(state), tuple(known), _unserved(step))
+
+
+def _unserved(step: Step) -> tuple[tuple[str, str], ...]:
+    """Stages of current declarations that no connected worker runs."""
+    current = [versions[next(reversed(versions))] for versions in step.state.pipelines.values() if versions]
+    workers = list(step.state.workers.values())
+    return tuple(
+        (plan.scope.pipeline, stage.id.name)
+        for plan in current
+        for stage in plan.stages.values()
+        if not any(worker.runs(stage) for worker in workers)
+    )
 
 
 def _view_for_nodes(step: Step) -> View:
     view = view_for_users(step)
     announced = [(scope.tenant, declaration) for scope, (declaration, _) in step.state.announced.items()]
-    return View(view.epoch, view.number, view.placement, (*view.declarations, *announced))
+    return dataclasses.replace(view, declarations=(*view.declarations, *announced))
 
 
 # --- liveness --------------------------------------------------------------------------------------------------------
