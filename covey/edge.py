@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from covey.declaration import Declaration
 from covey.errors import CoveyError
 from covey.model import Node, Priority, Scope
+from covey.values import dataclass
 
 
 class EventName(NamedTuple):

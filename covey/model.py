@@ -130,9 +130,9 @@ class KeyRead:
     """One key at a version; version 0 is the version that was current at the instant `as_of` (the latest, if None).
     With both, it is the later of the two.
 
-    `required` says that the object is known to exist, or to be on its way, so that a read waits for it. `before` is the
-    identity of a task: a version that it has put itself, and any later one, is not for it to read, or a task that is run
-    again would begin with its own result.
+    `required` says that the object is known to exist, or to be on its way, so that a read waits for it. `before` is
+    the identity of a task: a version that it has put itself, and any later one, is not for it to read, or a task that
+    is run again would begin with its own result.
     """
 
     pool: str

@@ -21,7 +21,7 @@ from covey.batch import Object
 from covey.client import Client, Found
 from covey.clock import MonotonicClock
 from covey.declare import Pipeline, Pool
-from covey.errors import InvalidArgument, Status
+from covey.errors import InvalidArgument, NotFound, Status, Unavailable
 from covey.link import MemoryNetwork
 from covey.model import ObjectRef, Outcome, Priority
 from covey.registry import Member, MemoryRegistry
@@ -151,8 +151,7 @@ async def run_mesh(pipeline: Pipeline, *, nodes: int = 1, workers: int = 1) -> A
         scheduler = parts.add_scheduler()
         client = Client(await parts.add_gateway(), pipeline.name, TENANT)
         async with asyncio.timeout(START_S_MAX):
-            # A scheduler tells nobody whom it has met.
-            while len(scheduler.state.workers) < workers or len((await client.describe()).nodes) < nodes:  # noqa: ASYNC110
+            while len(scheduler.state.workers) < workers or not await _is_ready(client, nodes):  # noqa: ASYNC110
                 await asyncio.sleep(WATCH_S)
         try:
             yield Mesh(pipeline, client)
@@ -160,6 +159,15 @@ async def run_mesh(pipeline: Pipeline, *, nodes: int = 1, workers: int = 1) -> A
             failure = error
     if failure is not None:
         raise failure
+
+
+async def _is_ready(client: Client, nodes: int) -> bool:
+    """Whether events would be taken: every node is a home, and every stage has a worker."""
+    try:
+        description = await client.describe()
+    except (NotFound, Unavailable):
+        return False
+    return len(description.nodes) == nodes and not description.unserved
 
 
 class _Parts:

@@ -6,11 +6,10 @@ queued on its link. `StorePayload` and `ReadObjects` are awaited and return the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.errors import CoveyError
 from covey.messages import Beat, CancelEvent, GatewayJoined, Put, SubmitEvent, View
 from covey.model import Answer, Node, ObjectRef, Outcome, Priority, Read, Scope
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

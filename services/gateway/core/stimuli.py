@@ -5,12 +5,11 @@ A *call* is a number that the shell gives to one client call: a `Send`, a whole 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.edge import EventName, NewEvent, NewObject, Wanted
 from covey.errors import CoveyError
 from covey.messages import Beat, OutcomeReady, StoreAgain, View
 from covey.model import Answer, ObjectRef, Scope
+from covey.values import dataclass
 
 # --- from clients ----------------------------------------------------------------------------------------------------
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.messages import (
     Beat,
     CancelTasks,
@@ -14,6 +12,7 @@ from covey.messages import (
     View,
 )
 from covey.model import GroupId, Outcome
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from covey.declaration import Declaration
 from covey.messages import (
     BatchReport,
@@ -15,6 +13,7 @@ from covey.messages import (
     WorkerJoined,
 )
 from covey.model import GroupId
+from covey.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
