@@ -93,6 +93,8 @@ class Metric(enum.Enum):
     OBJECTS = ("covey.datastore.objects", Kind.GAUGE, "{object}", "Objects that a node holds")
     OBJECT_BYTES = ("covey.datastore.bytes", Kind.GAUGE, "By", "Bytes that a node holds")
     OBJECTS_EVICTED = ("covey.datastore.evicted", Kind.COUNTER, "{object}", "Objects that memory pressure removed")
+    GPU_BUSY = ("hw.gpu.utilization", Kind.GAUGE, "1", "Share of the last moments in which a kernel ran")
+    GPU_MEMORY = ("hw.gpu.memory.usage", Kind.GAUGE, "By", "Memory of the GPU that is in use")
     EPOCH = ("covey.epoch", Kind.GAUGE, "1", "The leader's epoch, as this process knows it")
 
     def __init__(self, metric_name: str, kind: Kind, unit: str, description: str) -> None:

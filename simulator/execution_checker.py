@@ -49,11 +49,9 @@ class ExecutionChecker:
         """State key -> the version that the last accepted task left."""
         self._acceptances: dict[tuple[str, int], Acceptance] = {}
         """(state key, version that was left) -> by whom; another home begins to count anew."""
-        self._settled: dict[tuple[int, str], None] = {}
-        """(epoch, state key): this leader has accepted a task that none before it had."""
         self.handovers = 0
-        """Reads of a new leader's first task that accepted ones do not explain: a leader does not tell its successor
-        what it has accepted, so that what a dropped task has put may be read."""
+        """Reads under a later leader that accepted tasks do not explain, but a dropped one's put does: a leader does
+        not tell its successor what it has accepted."""
         self._seen: dict[tuple[int, str], int] = {}
         self._order: dict[tuple[int, str], int] = {}
         """(epoch, event) -> its place in the order of admission."""
@@ -143,25 +141,24 @@ class ExecutionChecker:
         """A task reads what its predecessor left; a task that an earlier leader accepted, what it read then."""
         before = self._acceptances.get((key, left))
         self._acceptances[key, left] = accepted
-        is_handover = epoch > 1 and (epoch, key) not in self._settled and accepted.read != 0
+        expected = self._lines.get(key, 0)
+        is_handover = epoch > 1 and accepted.read > expected
+        is_stale = self._leeway.volatile_lost and (accepted.read == 0 or (key, accepted.read) in self._acceptances)
         if before is not None and before.event == accepted.event:
-            if before != accepted and is_handover:
+            if before != accepted and epoch > 1 and accepted.read > 0:
                 self.handovers += 1
             elif before != accepted and not self._leeway.volatile_lost:
                 raise Violation(
                     f"{attempt} of {accepted.event} read version {accepted.read} of {key}, not {before.read}"
                 )
             return
-        expected = self._lines.get(key, 0)
-        is_lost = self._leeway.volatile_lost and accepted.read == 0
         if accepted.read != expected and is_handover:
             self.handovers += 1
-        elif accepted.read != expected and not is_lost and accepted.event not in self._started_again:
+        elif accepted.read != expected and not is_stale and accepted.event not in self._started_again:
             raise Violation(
                 f"{accepted.event} ({attempt}) read version {accepted.read} of {key}; its predecessor left {expected}"
             )
         self._lines[key] = left
-        self._settled[epoch, key] = None
 
     def _accepted(self, key: str, version: int, reports: Sequence[BatchReport]) -> tuple[Attempt, str, int]:
         """The attempt whose report left this version, its event, and the version that it had read."""

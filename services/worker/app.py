@@ -23,6 +23,7 @@ from covey.services.worker.core.state import Identity, Limits
 from covey.services.worker.engine.base import Engine
 from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.cuda import CudaEngine
+from covey.services.worker.engine.nvml import measure_device
 from covey.services.worker.servicer import services
 from covey.services.worker.settings import WorkerSettings
 from covey.services.worker.shell import WorkerShell
@@ -64,6 +65,9 @@ async def run_worker(settings: WorkerSettings) -> None:
         await publish_if_absent(registry, settings.tenant, pipeline.declaration())
         async with asyncio.TaskGroup() as group:
             group.create_task(shell.run())
+            if isinstance(engine, CudaEngine):
+                pynvml = importlib.import_module("pynvml")
+                group.create_task(measure_device(pynvml, engine.pci_address, telemetry, name))
             async with serve(
                 services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
             ) as address:

@@ -322,3 +322,13 @@ def test_a_prediction_that_is_too_high_does_not_drop_for_ever() -> None:
         world.submit(event(tick, f"s{tick}", deadline=world.now + 1.0))
         statuses.append(world.answers[-1].reason if f"s{tick}-{tick}" in world.outcomes else None)
     assert statuses == [Reason.PREDICTED_LATE] * 4 + [None]
+
+
+def test_a_leader_that_was_held_up_hangs_up_on_nobody() -> None:
+    """After a pause of its own a leader has heard nothing of anyone, and that says nothing of them."""
+    world = SchedulerWorld()
+    world.wait(1.0)
+    world.now += 10 * world.limits.silence_s_max
+    world.tell()
+
+    assert world.hung_up == []

@@ -183,8 +183,8 @@ def _let_time_pass(step: Step) -> None:
         if task is not None and task.phase is Phase.PAUSED:
             enqueue(step, task)
     if state.next_tick <= step.now:
-        state.next_tick = step.now + state.limits.tick_s
-        membership.tick(step)
+        due_at, state.next_tick = state.next_tick, step.now + state.limits.tick_s
+        membership.tick(step, due_at)
         _end_stranded(step)
         _write_metadata(step)
 

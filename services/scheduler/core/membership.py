@@ -217,8 +217,8 @@ def heard(step: Step, peer: int) -> None:
         found.heard_at = step.now
 
 
-def tick(step: Step) -> None:
-    """Beat, tell the homes how far back they must be able to read, and hang up on the silent."""
+def tick(step: Step, due_at: float) -> None:
+    """Beat, tell the homes how far back they must be able to read, and hang up on the silent. `due_at`: not later."""
     state = step.state
     oldest = next(iter(state.cascades.values()), None)
     age_s = step.now - oldest.admitted_at if oldest is not None else 0.0
@@ -235,6 +235,9 @@ def tick(step: Step) -> None:
         *state.workers.values(),
         *state.nodes.values(),
     ]
+    if step.now > due_at + state.limits.silence_s_max / 2:
+        for found in peers:  # it was we who did not listen: their silence says nothing
+            found.heard_at = step.now
     for found in peers:
         if found.heard_at < step.now - state.limits.silence_s_max:
             step.out.append(HangUp(found.peer))

@@ -45,6 +45,12 @@ class CudaEngine:
     def device(self) -> str:
         return f"cuda {self._torch.cuda.get_device_name(self._name)}"
 
+    @property
+    def pci_address(self) -> str:
+        """What NVML knows the device by."""
+        found = self._torch.cuda.get_device_properties(self._name)
+        return f"{found.pci_domain_id:08x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
+
     async def load(self, stage: Stage) -> None:
         if stage.model is not None:
             self._models[stage] = await self._threads[0].run(lambda: self._loaded(stage))
