@@ -143,7 +143,9 @@ class ExecutionChecker:
         self._acceptances[key, left] = accepted
         expected = self._lines.get(key, 0)
         is_handover = epoch > 1 and accepted.read > expected
-        is_stale = self._leeway.volatile_lost and (accepted.read == 0 or (key, accepted.read) in self._acceptances)
+        # A home that was taken for lost and comes back still has what it had, accepted by this leader or another.
+        is_known = epoch > 1 or accepted.read == 0 or (key, accepted.read) in self._acceptances
+        is_stale = self._leeway.volatile_lost and is_known
         if before is not None and before.event == accepted.event:
             if before != accepted and epoch > 1 and accepted.read > 0:
                 self.handovers += 1

@@ -148,6 +148,17 @@ def test_work_without_any_worker_ends_with_a_reason() -> None:
     assert [(o.status, o.reason) for o in world.answers] == [(Status.UNAVAILABLE, Reason.NO_WORKER)] * 2
 
 
+def test_the_first_worker_is_believed_at_once() -> None:
+    """An event that comes right behind the worker that everyone waited for is admitted."""
+    world = SchedulerWorld(limits=Limits(patience_s=1.0), workers=0)
+    world.wait(1.5)
+    world.join_worker(0)
+    world.submit(event(0, deadline=60.0))
+    world.run_all()
+
+    assert world.outcomes["s-0"].status is Status.OK
+
+
 def test_an_event_starts_again_when_a_home_is_lost() -> None:
     """A cascade that lost inputs with their node begins anew, within its budget."""
     world = SchedulerWorld(nodes=2, workers=2, lanes=4)

@@ -77,7 +77,9 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan) -> tuple[Status, Reas
 def _is_stranded(step: Step, plan: StagePlan) -> bool:
     """Whether no worker has run the stage for longer than one waits for it."""
     since = step.state.workerless.get(plan.id)
-    return since is not None and since + step.state.limits.patience_s <= step.now
+    if since is None or since + step.state.limits.patience_s > step.now:
+        return False
+    return not any(worker.runs(plan) for worker in step.state.workers.values())  # one may have come since the last tick
 
 
 def _reserved(step: Step, event: Event, plan: PipelinePlan) -> int:
