@@ -243,6 +243,30 @@ def test_a_leader_is_answered_with_who_we_are_and_what_we_act_upon() -> None:
     assert world.got(request) is None
 
 
+def test_a_node_that_was_taken_for_lost_comes_back_empty() -> None:
+    """What it held is out of date by then: reads say that it is gone. Durable objects are read from storage again."""
+    world = World(view=View(1, 5, Placement(1, NODES), (("default", COLLISIONS),)))
+    world.put("/tracks/s")
+    world.put("/positions/s/a/1")
+    world.lead(View(1, 6, Placement(2, ()), (("default", COLLISIONS),)))
+    world.lead(View(1, 7, Placement(3, NODES), (("default", COLLISIONS),)))
+
+    found = world.get(key("/tracks/s"))
+    assert (found.objects, found.complete) == ((), False)
+    assert not world.get(last("/positions/s/a/*")).complete
+
+
+def test_a_change_of_leader_loses_nothing() -> None:
+    """The first view of a new leader names no homes yet, and that says nothing of what is here."""
+    world = World(view=View(1, 5, Placement(1, NODES), (("default", COLLISIONS),)))
+    world.put("/tracks/s")
+    world.lead(LeaderJoined(2, "newer"))
+    world.lead(View(2, 100, Placement(0, ()), (("default", COLLISIONS),)))
+    world.lead(View(2, 101, Placement(1, NODES), (("default", COLLISIONS),)))
+
+    assert len(world.get(key("/tracks/s")).objects) == 1
+
+
 def test_an_older_view_changes_nothing() -> None:
     """Within an epoch the greatest number wins; the answer names the view that is acted upon."""
     world = World(view=View(1, 5, Placement(1, NODES), (("default", COLLISIONS),)))

@@ -43,6 +43,7 @@ def _adopt(state: State, view: View) -> None:
     """Act upon a view from now on, unless a newer one is known."""
     if state.view is not None and (view.epoch, view.number) <= (state.view.epoch, state.view.number):
         return
+    _let_go_if_lost(state, view)
     state.view = view
     state.node_ids = tuple(node.id for node in view.placement.nodes)
     state.pipelines = {Scope(tenant, declaration.pipeline): None for tenant, declaration in view.declarations}
@@ -53,6 +54,18 @@ def _adopt(state: State, view: View) -> None:
             known = state.pools.get(pool_id, ())
             if pool not in known:
                 state.pools[pool_id] = (pool, *known)  # the last declaration of a view is the current one
+
+
+def _let_go_if_lost(state: State, view: View) -> None:
+    """Let go of everything when the leader has taken us for lost, as it says by leaving us out of its next view.
+
+    The groups that were here live elsewhere by now, and would be out of date when they come back. A new leader has
+    named no homes yet: being left out of its first view says nothing.
+    """
+    known = state.view
+    was_home = known is not None and known.epoch == view.epoch and state.node in state.node_ids
+    if was_home and all(node.id != state.node for node in view.placement.nodes):
+        retention.evict_all(state)
 
 
 def _joined(state: State) -> NodeJoined:

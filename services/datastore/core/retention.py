@@ -13,7 +13,7 @@ from typing import assert_never
 from covey.declaration import TTL_S
 from covey.model import GroupId
 from covey.services.datastore.core import groups
-from covey.services.datastore.core.state import History, Lapse, Series, State, history_at, is_busy
+from covey.services.datastore.core.state import Group, History, Lapse, Series, State, history_at, is_busy
 
 HORIZON_MARGIN_S = 1.0
 """For events that were admitted while the leader wrote its horizon, and for what a message takes."""
@@ -126,6 +126,17 @@ def evict(state: State) -> None:
         if group is last or is_busy(group):
             state.groups.move_to_end(group.id)
             continue
-        state.counts.evicted += len(group.histories)
-        groups.unload(state, group, volatile_too=True)
-        groups.forget_if_empty(state, group)
+        _evict(state, group)
+
+
+def evict_all(state: State) -> None:
+    """Take every group out of memory that storage is not at work on."""
+    for group in list(state.groups.values()):
+        if not is_busy(group):
+            _evict(state, group)
+
+
+def _evict(state: State, group: Group) -> None:
+    state.counts.evicted += len(group.histories)
+    groups.unload(state, group, volatile_too=True)
+    groups.forget_if_empty(state, group)
