@@ -60,8 +60,8 @@ class SchedulerProcess(Process[Stimulus, Command]):
         match command:
             case Send(peer, message):
                 self._send(peer, message)
-            case Conclude(peer, outcome, _):
-                if peer is not None:
+            case Conclude(peers, outcome):
+                for peer in peers:
                     self._send(peer, OutcomeReady(outcome))
             case HangUp(peer):
                 if peer in self.links:

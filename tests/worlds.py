@@ -109,7 +109,7 @@ class SchedulerWorld:
                     self.batches[batch.number] = (peer, batch)
                 case Send():
                     self.sent.append(command)
-                case Conclude(_, outcome, _):
+                case Conclude(_, outcome):
                     self.answers.append(outcome)
                     self.outcomes.setdefault(outcome.event_id, outcome)
                 case HangUp(peer):

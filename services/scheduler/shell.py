@@ -225,11 +225,11 @@ class SchedulerShell:
         match command:
             case Send(peer, message):
                 self._send(peer, message)
-            case Conclude(peer, outcome, _):
+            case Conclude(peers, outcome):
                 self._count(outcome)
                 if not self._core.state.cascades:
                     self._settled.set()
-                if peer is not None:
+                for peer in peers:
                     self._send(peer, OutcomeReady(outcome))
             case RecordTraces(tasks):
                 for task in tasks:

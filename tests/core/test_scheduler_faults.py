@@ -7,6 +7,7 @@ import dataclasses
 from covey.errors import Reason, Status
 from covey.messages import BatchReport, Beat, GatewayJoined, StoreAgain, SubmitEvent, TaskReport, View
 from covey.model import GroupId, KeyRead
+from covey.services.scheduler.core.commands import Conclude
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import Declared, GatewayConnected, GroupsPinned, PeerSaid, StopRequested
 from tests.builders import SCOPE, collisions, event
@@ -249,8 +250,20 @@ def test_a_gateway_that_comes_back_gets_its_outcomes() -> None:
     world.run_all()
 
     conclusion = next(command for command in world.commands if type(command).__name__ == "Conclude")
-    assert conclusion.peer == 2
+    assert conclusion.peers == (2,)
     assert conclusion.outcome.status is Status.OK
+
+
+def test_an_event_that_two_gateways_sent_is_answered_to_both() -> None:
+    """A client that asks another gateway with the same id has its outcome there, and the first has it too."""
+    world = SchedulerWorld()
+    world.tell(GatewayConnected(2, GatewayJoined("h")))
+    world.submit(event())
+    world.tell(PeerSaid(2, SubmitEvent(event())))
+    world.run_all()
+
+    (conclusion,) = [command for command in world.commands if isinstance(command, Conclude)]
+    assert conclusion.peers == (GATEWAY, 2)
 
 
 def test_an_unknown_peer_is_not_listened_to() -> None:

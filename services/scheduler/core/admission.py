@@ -21,7 +21,9 @@ def submit(step: Step, peer: int, event: Event) -> None:
     identity = event_identity(event.scope, event.id)
     known = state.cascades.get(identity)
     if known is not None:
-        known.gateway = peer
+        if peer in known.gateways:
+            known.gateways.remove(peer)
+        known.gateways.append(peer)
         if known.storing_again:
             known.event = event
             cascades.plant(step, known)
@@ -29,7 +31,7 @@ def submit(step: Step, peer: int, event: Event) -> None:
     outcome = state.outcomes.get(identity)
     if outcome is not None:
         state.outcomes.move_to_end(identity)
-        step.out.append(Conclude(peer, outcome, event.traceparent))
+        step.out.append(Conclude((peer,), outcome))
         return
     plan = _plan_of(step, event)
     if plan is None:

@@ -44,12 +44,12 @@ TIMERS_SPARE = 1_000
 # --- the beginning ---------------------------------------------------------------------------------------------------
 
 
-def begin(step: Step, peer: int | None, event: Event, plan: PipelinePlan, reserved: int) -> None:
+def begin(step: Step, peer: int, event: Event, plan: PipelinePlan, reserved: int) -> None:
     """Make the cascade of an admitted event."""
     state = step.state
     state.sequence += 1
     identity = event_identity(event.scope, event.id)
-    cascade = Cascade(event, identity, plan, peer, state.sequence, step.now, reserved=reserved)
+    cascade = Cascade(event, identity, plan, [peer], state.sequence, step.now, reserved=reserved)
     state.reserved += reserved
     state.cascades[identity] = cascade
     look_again(step, cascade, event.deadline)
@@ -285,7 +285,7 @@ def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, messa
     outcome = outcome_of(cascade, status, reason, message, step.now)
     if status in FINAL:
         remember(state, cascade.identity, outcome)
-    step.out.append(Conclude(cascade.gateway, outcome, cascade.event.traceparent))
+    step.out.append(Conclude(tuple(cascade.gateways), outcome))
 
 
 def start_again(step: Step, cascade: Cascade, message: str) -> None:
@@ -307,8 +307,8 @@ def start_again(step: Step, cascade: Cascade, message: str) -> None:
     pool = cascade.event.ref.pool
     if cascade.event.payload is not None and pool not in cascade.plan.graph.needed:
         plant(step, cascade)
-    elif cascade.gateway is not None:
-        step.out.append(Send(cascade.gateway, StoreAgain(cascade.event.scope, cascade.event.id)))
+    elif cascade.gateways:
+        step.out.append(Send(cascade.gateways[-1], StoreAgain(cascade.event.scope, cascade.event.id)))
     else:
         conclude(step, cascade, Status.UNAVAILABLE, Reason.HOME_LOST, message)
 
@@ -329,7 +329,7 @@ def refuse(step: Step, peer: int, event: Event, status: Status, reason: Reason, 
     """Answer an event that is not admitted; nothing is remembered, so it may be sent again."""
     retry_after_s = step.state.limits.tick_s if status is Status.RESOURCE_EXHAUSTED else 0.0
     outcome = Outcome(event.scope, event.id, status, reason, message, retry_after_s=retry_after_s)
-    step.out.append(Conclude(peer, outcome, event.traceparent))
+    step.out.append(Conclude((peer,), outcome))
 
 
 def _note_use(step: Step, plan: PipelinePlan, ref: ObjectRef) -> None:

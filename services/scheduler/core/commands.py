@@ -25,11 +25,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Conclude:
-    """An event has its outcome: send it to the gateway that waits (None: the gateway is gone) and record the trace."""
+    """An event has its outcome: send it to the gateways that wait (none: they are gone), and count it."""
 
-    peer: int | None
+    peers: tuple[int, ...]
     outcome: Outcome
-    traceparent: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def lost(step: Step, peer: int) -> None:
     state = step.state
     if state.gateways.pop(peer, None) is not None:
         for cascade in state.cascades.values():
-            if cascade.gateway == peer:
-                cascade.gateway = None
+            if peer in cascade.gateways:
+                cascade.gateways.remove(peer)
     elif (worker := state.workers.pop(peer, None)) is not None:
         for batch in worker.batches.values():
             del state.batches[batch.number]

@@ -200,7 +200,8 @@ class Cascade:
     event: Event
     identity: bytes
     plan: PipelinePlan
-    gateway: int | None
+    gateways: list[int]
+    """Whom the outcome goes to: each that has submitted the event and is still there; the last has its payload."""
     sequence: int
     admitted_at: float
     tasks: dict[int, TaskState] = field(default_factory=dict)
