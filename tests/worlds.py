@@ -71,6 +71,7 @@ class SchedulerWorld:
     lanes: int = 1
     emits: Emits = collision_emissions
     now: float = 0.0
+    epoch: int = 1
 
     def __post_init__(self) -> None:
         self.core = Scheduler(self.limits)
@@ -81,7 +82,7 @@ class SchedulerWorld:
         self.hung_up: list[int] = []
         self.commands: list[Command] = []
         self.version = 0
-        self.tell(Elected(1), Declared(SCOPE.tenant, self.declaration))
+        self.tell(Elected(self.epoch), Declared(SCOPE.tenant, self.declaration))
         for number in range(self.nodes):
             self.join_node(number)
         self.tell(GatewayConnected(GATEWAY, GatewayJoined("g")))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from covey.errors import Status
 from covey.messages import Beat, Horizon, LeaderJoined, NodeJoined, View
 from covey.model import Node, Placement, ScanRead
 from covey.services.datastore.core.commands import Report
@@ -254,6 +255,19 @@ def test_a_node_that_was_taken_for_lost_comes_back_empty() -> None:
     found = world.get(key("/tracks/s"))
     assert (found.objects, found.complete) == ((), False)
     assert not world.get(last("/positions/s/a/*")).complete
+
+
+def test_a_trigger_that_is_gone_is_not_passed_over() -> None:
+    """A history that awaits an object which was evicted can't be answered: the trigger would be missing from it."""
+    world = World(view=View(1, 5, Placement(1, NODES), (("default", COLLISIONS),)))
+    for tick in (1, 2):
+        world.put(f"/positions/s/a/{tick}")
+    world.lead(View(1, 6, Placement(2, ()), (("default", COLLISIONS),)))
+    world.lead(View(1, 7, Placement(3, NODES), (("default", COLLISIONS),)))
+    world.put("/positions/s/a/1")
+
+    found = world.get(last("/positions/s/a/*", as_of=2, awaits="/positions/s/a/2"))
+    assert (found.objects, found.status) == ((), Status.NOT_FOUND)
 
 
 def test_a_change_of_leader_loses_nothing() -> None:

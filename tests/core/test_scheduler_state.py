@@ -6,7 +6,7 @@ from covey.errors import Reason, Status
 from covey.messages import Beat, Horizon, RunBatch
 from covey.model import KeyRead, event_identity, task_identity
 from covey.services.scheduler.core.commands import Send
-from covey.services.scheduler.core.ordering import HANDOVER_S
+from covey.services.scheduler.core.membership import HANDOVER_S
 from tests.builders import SCOPE, event
 from tests.worlds import NODE, SchedulerWorld
 
@@ -48,7 +48,7 @@ def test_until_something_is_accepted_reads_look_before_what_was_dropped() -> Non
 
 def test_a_task_does_not_read_what_it_has_put_for_an_earlier_leader() -> None:
     """As long as an earlier leader may have run it, a task's read says which task it is for."""
-    world = SchedulerWorld()
+    world = SchedulerWorld(epoch=2)
     world.submit(event(0))
     (batch,) = world.running("track")
 
@@ -58,7 +58,7 @@ def test_a_task_does_not_read_what_it_has_put_for_an_earlier_leader() -> None:
 
 def test_after_the_handover_the_version_alone_says_what_to_read() -> None:
     """Once an event that no earlier leader can have seen has left a version, reads name it and nothing else."""
-    world = SchedulerWorld()
+    world = SchedulerWorld(epoch=2)
     world.submit(event(0))
     world.run_all()
     world.submit(event(1))
@@ -78,9 +78,21 @@ def test_after_the_handover_the_version_alone_says_what_to_read() -> None:
     assert (settled.as_of, settled.before) == (None, b"")
 
 
+def test_the_first_leader_has_nothing_to_hand_over() -> None:
+    """In the first epoch no earlier leader can have accepted anything: from the second task on the version says all."""
+    world = SchedulerWorld()
+    world.submit(event(0))
+    world.run_all()
+    world.submit(event(1))
+    (batch,) = world.running("track")
+
+    assert state_read(batch).version > 0
+    assert (state_read(batch).as_of, state_read(batch).before) == (None, b"")
+
+
 def test_a_version_of_long_ago_does_not_replace_a_later_one() -> None:
     """A task that an earlier leader had run leaves the version of then: the line keeps the later one."""
-    world = SchedulerWorld()
+    world = SchedulerWorld(epoch=2)
     world.version = 100
     world.submit(event(0))
     world.run_all()
@@ -95,7 +107,7 @@ def test_a_version_of_long_ago_does_not_replace_a_later_one() -> None:
 
 def test_a_new_leader_leaves_the_horizon_as_it_is_for_a_while() -> None:
     """What an earlier leader's events must read is kept until they have come again and ended."""
-    world = SchedulerWorld()
+    world = SchedulerWorld(epoch=2)
     world.wait(HANDOVER_S - 0.2)
     early = ages(world)
     world.wait(1.0)

@@ -67,7 +67,12 @@ def give_up(blockers: Blocked, failed: Collection[Blocker]) -> Answer:
             message = f"what storage holds {problem}"
             return Answer((), False, Status.UNAVAILABLE, Reason.STORAGE_FAILED, message)
     keys = ", ".join(blocker.key for blocker in blockers if isinstance(blocker, ObjectPut))
-    return Answer((), False, Status.NOT_FOUND, Reason.UNKNOWN_OBJECT, f"no object has come under {keys}")
+    return _gone(f"no object has come under {keys}")
+
+
+def _gone(message: str) -> Answer:
+    """What must be there is not: the read can't be answered, which is not the same as finding nothing."""
+    return Answer((), False, Status.NOT_FOUND, Reason.UNKNOWN_OBJECT, message)
 
 
 # --- by key ----------------------------------------------------------------------------------------------------------
@@ -88,8 +93,7 @@ def _answer_key(state: State, scope: Scope, pool: PoolDeclaration, read: KeyRead
     if read.required and not is_lost:
         return (ObjectPut(scope, pool.name, read.key),)
     if read.required:
-        message = f"version {read.version} of {read.key} is no longer here"
-        return Answer((), False, Status.NOT_FOUND, Reason.UNKNOWN_OBJECT, message)
+        return _gone(f"version {read.version} of {read.key} is no longer here")
     return Answer((), complete=not is_lost and not read.version)
 
 
@@ -142,7 +146,10 @@ def _answer_last(state: State, scope: Scope, pool: PoolDeclaration, read: LastRe
         keys = FindKeys(scope, pool.name, series=read.series)
         if keys not in found:
             return (keys,)
-    if read.awaits and _must_wait_for(state, scope, pool, read):
+    if read.awaits and _has_yet_to_come(state, scope, pool, read):
+        fields = pool.fields_of(read.awaits)
+        if Address(scope, pool.name, pool.group_of(read.awaits, fields)[0], read.awaits) in state.evicted_keys:
+            return _gone(f"{read.awaits} is no longer here")
         return (ObjectPut(scope, pool.name, read.awaits),)
     entries = series.entries if series is not None else []
     end = len(entries) if read.as_of is None else bisect_left(entries, _first_beyond(read.as_of, read.exclusive))
@@ -179,18 +186,16 @@ def _first_beyond(as_of: int, exclusive: bool) -> tuple[int, str, str]:
     return (as_of if exclusive else as_of + 1, "", "")
 
 
-def _must_wait_for(state: State, scope: Scope, pool: PoolDeclaration, read: LastRead) -> bool:
-    """Whether this node is where the awaited put arrives, the first of the read's, and it has not arrived."""
+def _has_yet_to_come(state: State, scope: Scope, pool: PoolDeclaration, read: LastRead) -> bool:
+    """Whether this node is where the awaited put arrives, the first of the read's, and it is not here."""
     if read.nodes and read.nodes[0] != state.node:
         return False
-    index = pool.fields_of(read.awaits)[pool.compiled.index or ""]
     series = state.series.get(SeriesId(scope, pool.name, read.series))
-    if series is not None:
-        at = bisect_left(series.entries, (int(index), "", ""))
-        if at < len(series.entries) and series.entries[at][2] == read.awaits:
-            return False
-    evicted = state.evicted_series.get(SeriesId(scope, pool.name, read.series))
-    return evicted is None or evicted < int(index)
+    if series is None:
+        return True
+    index = int(pool.fields_of(read.awaits)[pool.compiled.index or ""])
+    at = bisect_left(series.entries, (index, "", ""))
+    return not (at < len(series.entries) and series.entries[at][2] == read.awaits)
 
 
 # --- by prefix and by group ------------------------------------------------------------------------------------------

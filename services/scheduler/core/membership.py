@@ -16,10 +16,16 @@ from covey.model import GroupId, Node, Scope
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
 from covey.services.scheduler.core.compiling import compiled
-from covey.services.scheduler.core.ordering import HANDOVER_S, lose_states
+from covey.services.scheduler.core.ordering import lose_states
 from covey.services.scheduler.core.placement import home_of, placement
 from covey.services.scheduler.core.state import Cascade, Gateway, NodePeer, PipelinePlan, StateKey, Worker
 from covey.services.scheduler.core.step import Step
+
+HANDOVER_S = 5.0
+"""For how long after an election gateways may submit again what an earlier leader had admitted."""
+
+FIRST_EPOCH = 1
+"""Nobody has led before."""
 
 
 def gateway_connected(step: Step, peer: int, joined: GatewayJoined) -> None:
@@ -162,7 +168,7 @@ def elected(step: Step, epoch: int) -> None:
         step.out.append(HangUp(peer))
         lost(step, peer)
     state.epoch = epoch
-    state.elected_at = step.now
+    state.handover_ends = step.now + (HANDOVER_S if epoch > FIRST_EPOCH else 0.0)
     step.state.view_number = _view_base(step)
     publish(step)
 
@@ -225,7 +231,7 @@ def tick(step: Step, due_at: float) -> None:
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
     for peer in (*state.gateways, *state.workers, *state.nodes):
         step.out.append(Send(peer, beat))  # a datastore speaks only when it is spoken to
-    if step.now - age_s >= state.elected_at + HANDOVER_S:
+    if step.now - age_s >= state.handover_ends:
         # Before, events may be open that an earlier leader admitted: what it said of the horizon holds on.
         horizon = min(step.now - age_s, *state.exposed.values(), step.now)
         for peer in state.nodes:

@@ -15,9 +15,6 @@ from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.state import Phase, StateKey, StateLine, TaskState
 from covey.services.scheduler.core.step import Step
 
-HANDOVER_S = 5.0
-"""For how long after an election gateways may submit again what an earlier leader had admitted."""
-
 
 def enter(step: Step, task: TaskState) -> None:
     """Queue a new task, or hold it behind the one that has its state."""
@@ -45,7 +42,7 @@ def leave(step: Step, task: TaskState, left_version: int | None) -> None:
         line.version = max(line.version, left_version)
         line.lost = False
         # What an earlier leader had admitted may have been accepted by it too, and others after it.
-        line.settled = line.settled or task.cascade.admitted_at >= step.state.elected_at + HANDOVER_S
+        line.settled = line.settled or task.cascade.admitted_at >= step.state.handover_ends
         step.state.exposed.pop(task.line, None)
     elif line.running is task and (task.batch or task.deaths or task.pauses):
         step.state.exposed.setdefault(task.line, task.created_at)

@@ -283,7 +283,8 @@ class State:
 
     limits: Limits = Limits()
     epoch: int = 0
-    elected_at: float = 0.0
+    handover_ends: float = 0.0
+    """Until then gateways may submit again what an earlier leader had admitted, and perhaps accepted."""
     view_number: int = 0
     placement_epoch: int = 0
     scheduler: str = ""
