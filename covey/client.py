@@ -315,7 +315,7 @@ class EventStream:
 
 
 def _lost(scope: Scope, name: str, message: str) -> Outcome:
-    return Outcome(scope, name, Status.UNAVAILABLE, message=message)
+    return Outcome(scope, name, Status.UNAVAILABLE, Reason.UNREACHABLE, message)
 
 
 def _silent(scope: Scope, name: str) -> Outcome:

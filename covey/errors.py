@@ -54,6 +54,7 @@ class Reason(enum.StrEnum):
     NOT_ADMITTED = "NOT_ADMITTED"
     CASCADE_TOO_LARGE = "CASCADE_TOO_LARGE"
     DRAINING = "DRAINING"
+    UNREACHABLE = "UNREACHABLE"
     NO_LEADER = "NO_LEADER"
     NO_WORKER = "NO_WORKER"
     NO_HOME = "NO_HOME"
@@ -157,7 +158,7 @@ class MeshError(CoveyError):
     """The mesh could not do it this time; the same call may succeed later."""
 
     status = Status.UNAVAILABLE
-    reason = Reason.DRAINING
+    reason = Reason.UNREACHABLE
 
 
 class DeadlineExceeded(MeshError):
