@@ -5,7 +5,7 @@ import contextlib
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +65,13 @@ class Up:
 
 
 @asynccontextmanager
-async def covey_up(app: str, folder: Path, *options: str) -> AsyncIterator[Up]:
+async def covey_up(
+    app: str, folder: Path, *options: str, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Up]:
     """`covey up` from a shell in `folder`, once it says that the gateway listens. The test ends it; this sees to it."""
     mark = secrets.token_hex(8)
-    environment = environment_with({MARK: mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    settings = {MARK: mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = environment_with({**settings, **(variables or {})})
     process = await asyncio.create_subprocess_exec(
         *tethered([str(COVEY), "up", app, "--port", "0", *options]),
         cwd=folder,
