@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import NamedTuple
 
 from covey.errors import Reason, Status
 from covey.grouping import Scope as Scope
+from covey.grouping import rendezvous
 from covey.values import dataclass
 
 INLINE_BYTES_MAX = 64 * 1024
@@ -192,6 +194,17 @@ class Placement:
     epoch: int = 0
     nodes: tuple[Node, ...] = ()
     exceptions: dict[GroupId, str] = field(default_factory=dict)
+
+
+def home_of(group: GroupId, nodes: Sequence[str], exceptions: Mapping[GroupId, str]) -> str:
+    """The node where a group lives; empty without nodes. An exception that names a node which is not there is void.
+
+    Everyone who knows the same view computes the same home.
+    """
+    placed = exceptions.get(group)
+    if placed is not None and placed in nodes:
+        return placed
+    return rendezvous(group.scope, group.group, nodes) if nodes else ""
 
 
 # --- identities: what makes execution repeatable ---------------------------------------------------------------------

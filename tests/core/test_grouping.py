@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from covey.declaration import Declaration, Join, PoolDeclaration, StageDeclaration, graph
 from covey.errors import DeclarationError, InvalidArgument, NotFound, Reason
 from covey.grouping import Scope, Template, check_key, checked_rule, rendezvous
+from covey.model import GroupId, home_of
 
 SCOPE = Scope("tenant", "pipeline")
 names = st.text(string.ascii_lowercase, min_size=1, max_size=4)
@@ -278,3 +279,14 @@ def test_a_core_loads_no_heavy_library() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
+def test_an_exception_overrides_the_default_home_and_is_void_for_a_node_that_is_gone() -> None:
+    """Everyone who knows the same view computes the same home; without nodes there is none."""
+    group = GroupId(Scope("default", "p"), "s")
+    nodes = ("a", "b", "c")
+    default = home_of(group, nodes, {})
+    other = next(node for node in nodes if node != default)
+    assert home_of(group, nodes, {group: other}) == other
+    assert home_of(group, nodes, {group: "gone"}) == default
+    assert home_of(group, (), {group: other}) == ""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from covey.declaration import PoolDeclaration
-from covey.grouping import Scope, rendezvous
+from covey.grouping import Scope
 from covey.messages import Get, Put, View
-from covey.model import GroupId, ObjectRef
+from covey.model import GroupId, ObjectRef, home_of
 from covey.services.datastore.core.commands import Entry, FindKeys
 from covey.services.datastore.core.sorted_keys import SortedKeys
 
@@ -273,9 +273,7 @@ def lives_here(state: State, group: GroupId) -> bool:
     """Whether the view gives the group to this node; a node that the view does not know takes everything."""
     if state.view is None or state.node not in state.node_ids:
         return True
-    exception = state.view.placement.exceptions.get(group)
-    home = exception if exception in state.node_ids else rendezvous(group.scope, group.group, state.node_ids)
-    return home == state.node
+    return home_of(group, state.node_ids, state.view.placement.exceptions) == state.node
 
 
 def is_busy(group: Group) -> bool:

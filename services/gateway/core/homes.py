@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from covey import model
 from covey.declaration import Declaration, PoolDeclaration
 from covey.edge import GroupWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
 from covey.errors import InvalidArgument, NotFound, Reason, Unavailable
-from covey.grouping import TemplateRule, rendezvous
+from covey.grouping import TemplateRule
 from covey.model import GroupId, KeyRead, LastRead, Node, Read, ScanRead, Scope
 from covey.services.gateway.core.admission import address_of
 from covey.services.gateway.core.state import State
@@ -19,9 +20,7 @@ def home_of(state: State, scope: Scope, group: str) -> Node:
     if state.view is None or not state.nodes:
         raise Unavailable("no datastore has joined the mesh", Reason.NO_HOME)
     placement = state.view.placement
-    name = placement.exceptions.get(GroupId(scope, group))
-    if name not in state.nodes:
-        name = rendezvous(scope, group, state.nodes)
+    name = model.home_of(GroupId(scope, group), state.nodes, placement.exceptions)
     return next(node for node in placement.nodes if node.id == name)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from covey import model
 from covey.declaration import Need, NeedKind, PoolDeclaration
-from covey.grouping import TemplateRule, rendezvous
+from covey.grouping import TemplateRule
 from covey.model import GroupId, KeyRead, LastRead, Node, ObjectRef, Placement, Read, Scope
 from covey.services.scheduler.core.commands import GroupRecord
 from covey.services.scheduler.core.state import GroupUse, State, TaskState
@@ -31,10 +32,7 @@ def placement(state: State) -> Placement:
 
 def home_of(state: State, group: GroupId, nodes: tuple[str, ...]) -> str:
     """The node where a group lives; empty when no node is ready."""
-    pinned = state.pins.get(group)
-    if pinned is not None and pinned in nodes:
-        return pinned
-    return rendezvous(group.scope, group.group, nodes) if nodes else ""
+    return model.home_of(group, nodes, state.pins)
 
 
 def reads_of(task: TaskState, state: State, nodes: tuple[str, ...]) -> tuple[tuple[str, tuple[Read, ...]], ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from covey import model
 from covey.errors import Reason, Status
-from covey.grouping import Scope, rendezvous
+from covey.grouping import Scope
 from covey.messages import RunBatch, Task
 from covey.model import GroupId, KeyRead, LastRead, Placement, Read
 from covey.services.worker.core.state import TaskState
@@ -11,12 +12,9 @@ from covey.services.worker.core.stimuli import Found
 
 
 def home_of(placement: Placement, scope: Scope, group: str) -> str:
-    """The node where a group lives; empty while no node is known. An exception that names a lost node is void."""
+    """The node where a group lives; empty while no node is known."""
     nodes = tuple([node.id for node in placement.nodes])
-    placed = placement.exceptions.get(GroupId(scope, group))
-    if placed in nodes:
-        return placed
-    return rendezvous(scope, group, nodes) if nodes else ""
+    return model.home_of(GroupId(scope, group), nodes, placement.exceptions)
 
 
 def reads_of(placement: Placement, run: RunBatch, task: Task) -> tuple[Read, ...]:
