@@ -51,15 +51,10 @@ class Attribute(enum.StrEnum):
     REASON = "covey.reason"
     BATCH = "covey.batch"
     BATCH_SIZE = "covey.batch_size"
-    TASKS = "covey.tasks"
     WORKER = "covey.worker"
     NODE = "covey.node"
-    LANE = "covey.lane"
     BYTES = "covey.bytes"
     OBJECTS = "covey.objects"
-    REMOTE = "covey.remote"
-    INCOMPLETE = "covey.incomplete"
-    ATTEMPT = "covey.attempt"
     QUEUED_S = "covey.queued_s"
 
 

@@ -17,9 +17,6 @@ from covey.simulator.workload import HISTORY, Member, Traffic, actors_of, is_pre
 
 OUTCOME_LATE_S = 0.05
 
-FAULTY = (Status.DEADLINE_EXCEEDED, Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED)
-"""What the mesh may answer when it could not, this time."""
-
 RETAINED_S = 60.0
 """How long after its last put an object is sure to be readable."""
 

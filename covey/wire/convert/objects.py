@@ -73,10 +73,6 @@ def instant_after(budget_us: int, now: float) -> float:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def status_to_wire(status: Status) -> pb.Status:
-    return _STATUS_TO_WIRE[status]
-
-
 def status_from_wire(number: int) -> Status:
     try:
         return _STATUS_FROM_WIRE[number]

@@ -79,10 +79,6 @@ def task_from_wire(wire: worker_pb2.Task, now: float) -> Task:
     )
 
 
-def _field_value(wire: worker_pb2.Field) -> str | int:
-    return wire.number if wire.WhichOneof("value") == "number" else wire.text
-
-
 def batch_to_wire(batch: RunBatch, out: worker_pb2.RunBatch, now: float) -> None:
     out.number = batch.number
     out.epoch = batch.epoch

@@ -123,9 +123,8 @@ def _send(step: Step, worker: Worker, tasks: list[TaskState]) -> None:
     state = step.state
     state.last_batch += 1
     plan = tasks[0].plan
-    predicted_s = step.latency.predict(plan.id, len(tasks))
     priority = tasks[0].urgency.priority
-    batch = Batch(state.last_batch, worker.peer, plan, tasks, step.now, predicted_s, priority)
+    batch = Batch(state.last_batch, worker.peer, plan, tasks, step.now)
     state.batches[batch.number] = batch
     worker.batches[batch.number] = batch
     for task in tasks:

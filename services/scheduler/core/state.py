@@ -238,8 +238,6 @@ class Batch:
     plan: StagePlan
     tasks: list[TaskState]
     dispatched_at: float
-    predicted_s: float
-    priority: Priority
 
 
 @dataclass(slots=True)
