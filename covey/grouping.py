@@ -329,8 +329,18 @@ def rendezvous(scope: Scope, group: str, nodes: Sequence[str]) -> str:
     Thaler and Ravishankar's highest random weight: everyone computes the same answer from the same nodes, and only
     the groups of a node that comes or goes move. Raises ValueError without nodes.
     """
+    return max(nodes, key=_weigher(scope, group))
+
+
+@functools.lru_cache(maxsize=65_536)
+def ranked(scope: Scope, group: str, nodes: Sequence[str]) -> tuple[str, ...]:
+    """All nodes by falling weight, the default home first: where copies of a group go."""
+    return tuple(sorted(nodes, key=_weigher(scope, group), reverse=True))
+
+
+def _weigher(scope: Scope, group: str) -> Callable[[str], tuple[bytes, str]]:
     text = "\0".join((*scope, group)).encode()
-    return max(nodes, key=lambda node: (hashlib.blake2b(text, key=node.encode()[:64], digest_size=8).digest(), node))
+    return lambda node: (hashlib.blake2b(text, key=node.encode()[:64], digest_size=8).digest(), node)
 
 
 def check_key(key: str) -> None:

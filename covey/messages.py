@@ -9,7 +9,7 @@ from __future__ import annotations
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.grouping import Scope
-from covey.model import Answer, Event, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read
+from covey.model import Answer, Event, KeyRead, ObjectName, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read
 from covey.values import dataclass
 
 # --- the leader's view, pushed to gateways, workers and datastores ---------------------------------------------------
@@ -40,6 +40,8 @@ class Beat:
     finished: int = 0
     view: int = 0
     """The number of the newest view that the sender acts upon."""
+    settled: int = 0
+    """A datastore: the newest placement epoch whose groups have all arrived where they live now."""
 
 
 # --- gateway <-> scheduler -------------------------------------------------------------------------------------------
@@ -127,6 +129,8 @@ class Task:
     deadline: float
     incomplete: bool = False
     traceparent: str = ""
+    record: bool = False
+    """Its report tells what it read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,20 @@ class CancelTasks:
 
     epoch: int
     tasks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Tasks of this event will make these reads on this worker: what is found now answers them then.
+
+    A read as of an instant finds the same whenever it is made, so nothing can be out of date.
+    """
+
+    epoch: int
+    scope: Scope
+    event_id: str
+    reads: tuple[KeyRead, ...]
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +191,8 @@ class TaskReport:
     incomplete: bool = False
     remote_gets: int = 0
     bytes_moved: int = 0
+    read: tuple[ObjectName, ...] = ()
+    """Of a task that was to be recorded: what it read, each object once, whether it was there or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +212,7 @@ class BatchReport:
     store_s: float = 0.0
 
 
-SchedulerToWorker = LeaderJoined | View | RunBatch | CancelTasks | Beat
+SchedulerToWorker = LeaderJoined | View | RunBatch | CancelTasks | Prefetch | Beat
 WorkerToScheduler = WorkerJoined | BatchReport | Beat
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import NamedTuple
 
 from covey.errors import Reason, Status
 from covey.grouping import Scope as Scope
-from covey.grouping import rendezvous
 from covey.values import dataclass
 
 INLINE_BYTES_MAX = 64 * 1024
@@ -47,6 +45,13 @@ class ObjectRef:
     group: str
     version: int = 0
     size: int = 0
+
+
+class ObjectName(NamedTuple):
+    """Names an object in whatever version."""
+
+    pool: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,22 @@ class ScanRead:
 
 Read = LastRead | KeyRead | ScanRead
 
+READS_RECORDED_MAX = 64
+"""Objects that one task tells of; a larger join tells of its first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReads:
+    """What one task read together, recorded for `covey suggest`.
+
+    `trigger` is None for a join. When it came `inline` it needed no read; when it was read it is among `read`, too.
+    """
+
+    stage: str
+    trigger: ObjectName | None
+    inline: bool
+    read: tuple[ObjectName, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -189,22 +210,20 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where groups live: the nodes that rendezvous hashing chooses from, and the exceptions to it."""
+    """Where groups live; `covey.homes` reads it. The default is rendezvous hashing over the nodes."""
 
     epoch: int = 0
     nodes: tuple[Node, ...] = ()
     exceptions: dict[GroupId, str] = field(default_factory=dict)
-
-
-def home_of(group: GroupId, nodes: Sequence[str], exceptions: Mapping[GroupId, str]) -> str:
-    """The node where a group lives; empty without nodes. An exception that names a node which is not there is void.
-
-    Everyone who knows the same view computes the same home.
-    """
-    placed = exceptions.get(group)
-    if placed is not None and placed in nodes:
-        return placed
-    return rendezvous(group.scope, group.group, nodes) if nodes else ""
+    """Groups that live elsewhere than by default: placed by load, moved or pinned."""
+    together: tuple[Scope, ...] = ()
+    """Pipelines whose branches live with their stems."""
+    apart: tuple[GroupId, ...] = ()
+    """Stems whose branches are spread all the same: one node could not carry them all."""
+    replicas: dict[GroupId, tuple[str, ...]] = field(default_factory=dict)
+    """Groups that further nodes hold for reads."""
+    copies: int = 1
+    """Nodes that hold each group for reads, its home among them."""
 
 
 # --- identities: what makes execution repeatable ---------------------------------------------------------------------

@@ -219,15 +219,41 @@ class PlacementException(_message.Message):
     node: str
     def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
+class PlacementReplicas(_message.Message):
+    __slots__ = ("scope", "group", "nodes")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    scope: Scope
+    group: str
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GroupName(_message.Message):
+    __slots__ = ("scope", "group")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    scope: Scope
+    group: str
+    def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ...) -> None: ...
+
 class Placement(_message.Message):
-    __slots__ = ("epoch", "nodes", "exceptions")
+    __slots__ = ("epoch", "nodes", "exceptions", "together", "apart", "replicas", "copies")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     EXCEPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TOGETHER_FIELD_NUMBER: _ClassVar[int]
+    APART_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     exceptions: _containers.RepeatedCompositeFieldContainer[PlacementException]
-    def __init__(self, epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., exceptions: _Optional[_Iterable[_Union[PlacementException, _Mapping]]] = ...) -> None: ...
+    together: _containers.RepeatedCompositeFieldContainer[Scope]
+    apart: _containers.RepeatedCompositeFieldContainer[GroupName]
+    replicas: _containers.RepeatedCompositeFieldContainer[PlacementReplicas]
+    copies: int
+    def __init__(self, epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., exceptions: _Optional[_Iterable[_Union[PlacementException, _Mapping]]] = ..., together: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., apart: _Optional[_Iterable[_Union[GroupName, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[PlacementReplicas, _Mapping]]] = ..., copies: _Optional[int] = ...) -> None: ...
 
 class View(_message.Message):
     __slots__ = ("epoch", "number", "placement", "declarations", "unserved")
@@ -260,16 +286,18 @@ class TenantDeclaration(_message.Message):
     def __init__(self, tenant: _Optional[str] = ..., declaration: _Optional[bytes] = ...) -> None: ...
 
 class Beat(_message.Message):
-    __slots__ = ("queued", "oldest_s", "finished", "view")
+    __slots__ = ("queued", "oldest_s", "finished", "view", "settled")
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     OLDEST_S_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     queued: int
     oldest_s: float
     finished: int
     view: int
-    def __init__(self, queued: _Optional[int] = ..., oldest_s: _Optional[float] = ..., finished: _Optional[int] = ..., view: _Optional[int] = ...) -> None: ...
+    settled: int
+    def __init__(self, queued: _Optional[int] = ..., oldest_s: _Optional[float] = ..., finished: _Optional[int] = ..., view: _Optional[int] = ..., settled: _Optional[int] = ...) -> None: ...
 
 class LeaderJoined(_message.Message):
     __slots__ = ("epoch", "scheduler")

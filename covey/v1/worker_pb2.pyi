@@ -20,18 +20,20 @@ class RunResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[WorkerToScheduler, _Mapping]]] = ...) -> None: ...
 
 class SchedulerToWorker(_message.Message):
-    __slots__ = ("joined", "view", "run", "cancel", "beat")
+    __slots__ = ("joined", "view", "run", "cancel", "beat", "prefetch")
     JOINED_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     BEAT_FIELD_NUMBER: _ClassVar[int]
+    PREFETCH_FIELD_NUMBER: _ClassVar[int]
     joined: _objects_pb2.LeaderJoined
     view: _objects_pb2.View
     run: RunBatch
     cancel: CancelTasks
     beat: _objects_pb2.Beat
-    def __init__(self, joined: _Optional[_Union[_objects_pb2.LeaderJoined, _Mapping]] = ..., view: _Optional[_Union[_objects_pb2.View, _Mapping]] = ..., run: _Optional[_Union[RunBatch, _Mapping]] = ..., cancel: _Optional[_Union[CancelTasks, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ...) -> None: ...
+    prefetch: Prefetch
+    def __init__(self, joined: _Optional[_Union[_objects_pb2.LeaderJoined, _Mapping]] = ..., view: _Optional[_Union[_objects_pb2.View, _Mapping]] = ..., run: _Optional[_Union[RunBatch, _Mapping]] = ..., cancel: _Optional[_Union[CancelTasks, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ...) -> None: ...
 
 class WorkerToScheduler(_message.Message):
     __slots__ = ("joined", "report", "beat")
@@ -78,7 +80,7 @@ class PoolReads(_message.Message):
     def __init__(self, pool: _Optional[str] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("number", "identity", "event_id", "trigger", "members", "needs", "fields", "budget_us", "incomplete", "traceparent")
+    __slots__ = ("number", "identity", "event_id", "trigger", "members", "needs", "fields", "budget_us", "incomplete", "traceparent", "record")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +91,7 @@ class Task(_message.Message):
     BUDGET_US_FIELD_NUMBER: _ClassVar[int]
     INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
     number: int
     identity: bytes
     event_id: str
@@ -99,7 +102,8 @@ class Task(_message.Message):
     budget_us: int
     incomplete: bool
     traceparent: str
-    def __init__(self, number: _Optional[int] = ..., identity: _Optional[bytes] = ..., event_id: _Optional[str] = ..., trigger: _Optional[_Union[_objects_pb2.ObjectValue, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., needs: _Optional[_Iterable[_Union[PoolReads, _Mapping]]] = ..., fields: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., budget_us: _Optional[int] = ..., incomplete: _Optional[bool] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    record: bool
+    def __init__(self, number: _Optional[int] = ..., identity: _Optional[bytes] = ..., event_id: _Optional[str] = ..., trigger: _Optional[_Union[_objects_pb2.ObjectValue, _Mapping]] = ..., members: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., needs: _Optional[_Iterable[_Union[PoolReads, _Mapping]]] = ..., fields: _Optional[_Iterable[_Union[Field, _Mapping]]] = ..., budget_us: _Optional[int] = ..., incomplete: _Optional[bool] = ..., traceparent: _Optional[str] = ..., record: _Optional[bool] = ...) -> None: ...
 
 class RunBatch(_message.Message):
     __slots__ = ("number", "epoch", "scope", "declaration", "stage", "priority", "tasks")
@@ -127,6 +131,20 @@ class CancelTasks(_message.Message):
     tasks: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, epoch: _Optional[int] = ..., tasks: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class Prefetch(_message.Message):
+    __slots__ = ("epoch", "scope", "event_id", "budget_us", "reads")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_US_FIELD_NUMBER: _ClassVar[int]
+    READS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    scope: _objects_pb2.Scope
+    event_id: str
+    budget_us: int
+    reads: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Read]
+    def __init__(self, epoch: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., event_id: _Optional[str] = ..., budget_us: _Optional[int] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ...) -> None: ...
+
 class Emission(_message.Message):
     __slots__ = ("index", "value")
     INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -135,21 +153,31 @@ class Emission(_message.Message):
     value: _objects_pb2.ObjectValue
     def __init__(self, index: _Optional[int] = ..., value: _Optional[_Union[_objects_pb2.ObjectValue, _Mapping]] = ...) -> None: ...
 
+class ObjectName(_message.Message):
+    __slots__ = ("pool", "key")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    key: str
+    def __init__(self, pool: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+
 class TaskReport(_message.Message):
-    __slots__ = ("number", "verdict", "emissions", "incomplete", "remote_gets", "bytes_moved")
+    __slots__ = ("number", "verdict", "emissions", "incomplete", "remote_gets", "bytes_moved", "read")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     EMISSIONS_FIELD_NUMBER: _ClassVar[int]
     INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_GETS_FIELD_NUMBER: _ClassVar[int]
     BYTES_MOVED_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
     number: int
     verdict: _objects_pb2.Verdict
     emissions: _containers.RepeatedCompositeFieldContainer[Emission]
     incomplete: bool
     remote_gets: int
     bytes_moved: int
-    def __init__(self, number: _Optional[int] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ..., emissions: _Optional[_Iterable[_Union[Emission, _Mapping]]] = ..., incomplete: _Optional[bool] = ..., remote_gets: _Optional[int] = ..., bytes_moved: _Optional[int] = ...) -> None: ...
+    read: _containers.RepeatedCompositeFieldContainer[ObjectName]
+    def __init__(self, number: _Optional[int] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ..., emissions: _Optional[_Iterable[_Union[Emission, _Mapping]]] = ..., incomplete: _Optional[bool] = ..., remote_gets: _Optional[int] = ..., bytes_moved: _Optional[int] = ..., read: _Optional[_Iterable[_Union[ObjectName, _Mapping]]] = ...) -> None: ...
 
 class BatchReport(_message.Message):
     __slots__ = ("number", "epoch", "tasks", "fetch_s", "wait_s", "compute_s", "store_s")

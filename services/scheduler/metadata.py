@@ -2,6 +2,7 @@
 
     covey:<tenant>:<pipeline>:group:{<group>}    hash: home, epoch, objects, bytes, uses, and whether it is pinned
     covey:pins                                   hash: "<tenant>:<pipeline>:<group>" -> node
+    covey:<tenant>:<pipeline>:reads              list: covey.model.TaskReads as JSON, the newest READS_KEPT
 
 Names that users choose are percent-encoded, so that none of them can reach into another's keys or slots. The leader is
 the only writer of records; operators write pins. Losing Valkey costs records and nothing else: the leader decides from
@@ -10,15 +11,20 @@ memory.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 from urllib.parse import unquote
 
-from covey.model import GroupId, Scope
+import msgspec
+
+from covey.model import GroupId, Scope, TaskReads
 from covey.services.scheduler.core.commands import GroupRecord
 from covey.valkey import Client, escaped, reaching
 
 PINS = "covey:pins"
+READS_KEPT = 20_000
+"""Tasks of a pipeline whose reads are kept: some megabytes."""
 
 Pins = tuple[tuple[GroupId, str], ...]
 
@@ -30,6 +36,12 @@ class Metadata(Protocol):
 
     async def pins(self) -> Pins: ...
 
+    async def record_reads(self, scope: Scope, tasks: Sequence[TaskReads]) -> None:
+        """Keep what these tasks read together, in place of the oldest."""
+
+    async def reads(self, scope: Scope) -> list[TaskReads]:
+        """What tasks of a pipeline have read together, the oldest first."""
+
 
 class MemoryMetadata:
     """Metadata within one process, for the test client."""
@@ -37,12 +49,19 @@ class MemoryMetadata:
     def __init__(self) -> None:
         self.records: dict[GroupId, GroupRecord] = {}
         self.pinned: dict[GroupId, str] = {}
+        self._reads: dict[Scope, deque[TaskReads]] = {}
 
     async def write(self, records: Sequence[GroupRecord]) -> None:
         self.records.update({record.group: record for record in records})
 
     async def pins(self) -> Pins:
         return tuple(self.pinned.items())
+
+    async def record_reads(self, scope: Scope, tasks: Sequence[TaskReads]) -> None:
+        self._reads.setdefault(scope, deque(maxlen=READS_KEPT)).extend(tasks)
+
+    async def reads(self, scope: Scope) -> list[TaskReads]:
+        return list(self._reads.get(scope, ()))
 
 
 class ValkeyMetadata:
@@ -76,6 +95,23 @@ class ValkeyMetadata:
         with reaching("the correlation metadata"):
             await self._client.hset(PINS, _name(group), node)
             await self._client.hset(group_key(group), "pinned", node)
+
+    async def record_reads(self, scope: Scope, tasks: Sequence[TaskReads]) -> None:
+        with reaching("the correlation metadata"):
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.rpush(reads_key(scope), *[msgspec.json.encode(task) for task in tasks])
+            pipeline.ltrim(reads_key(scope), -READS_KEPT, -1)
+            await pipeline.execute()
+
+    async def reads(self, scope: Scope) -> list[TaskReads]:
+        with reaching("the correlation metadata"):
+            found = await self._client.lrange(reads_key(scope), 0, -1)
+        return [msgspec.json.decode(data, type=TaskReads) for data in found]
+
+
+def reads_key(scope: Scope) -> str:
+    """The key of what the tasks of a pipeline have read together."""
+    return f"covey:{escaped(scope.tenant)}:{escaped(scope.pipeline)}:reads"
 
 
 def group_key(group: GroupId) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import itertools
 import logging
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Any, assert_never
 
@@ -26,12 +27,13 @@ from covey.messages import (
     WorkerJoined,
     WorkerToScheduler,
 )
-from covey.model import Outcome
+from covey.model import Outcome, Scope, TaskReads
 from covey.registry import Member, Registry
 from covey.services.scheduler.core.commands import (
     Command,
     Conclude,
     HangUp,
+    RecordReads,
     RecordTraces,
     Send,
     TaskTrace,
@@ -58,6 +60,8 @@ log = logging.getLogger(__name__)
 
 FIRST_WORD_S = 2.0
 """How long a peer may take to say who it is."""
+READS_HELD_MAX = 10_000
+"""Tasks whose reads wait to be written; the oldest give way."""
 
 
 class SchedulerShell:
@@ -95,6 +99,7 @@ class SchedulerShell:
         self._elected = asyncio.Event()
         self._settled = asyncio.Event()
         """No event is open."""
+        self._reads: deque[tuple[Scope, TaskReads]] = deque(maxlen=READS_HELD_MAX)
 
     async def run(self, member: Member) -> None:
         """Lead as soon as the lease is ours, reachable at the member's address. Raises for bugs of ours only."""
@@ -155,11 +160,21 @@ class SchedulerShell:
         for tenant, declaration in await self._registry.declarations():
             self._driver.post(Declared(tenant, declaration))
         self._driver.post(GroupsPinned(await self._metadata.pins()))
+        await self.write_reads()
         for kind in self._dials:
             for member in await self._registry.members(kind):
                 if (kind, member.id) not in self._dialled:
                     self._dialled[kind, member.id] = member.address
                     group.create_task(self._speak_with(member))
+
+    async def write_reads(self) -> None:
+        """Write behind what tasks have read together. Raises Unavailable; what was held is then lost."""
+        held: dict[Scope, list[TaskReads]] = {}
+        for scope, task in self._reads:
+            held.setdefault(scope, []).append(task)
+        self._reads.clear()
+        for scope, tasks in held.items():
+            await self._metadata.record_reads(scope, tasks)
 
     # --- links -------------------------------------------------------------------------------------------------------
 
@@ -234,6 +249,8 @@ class SchedulerShell:
             case RecordTraces(tasks):
                 for task in tasks:
                     self._record(task)
+            case RecordReads(scope, tasks):
+                self._reads.extend([(scope, task) for task in tasks])
             case HangUp(peer):
                 link = self._links.get(peer)
                 if link is not None:

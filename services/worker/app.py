@@ -23,7 +23,9 @@ from covey.services.worker.core.state import Identity, Limits
 from covey.services.worker.engine.base import Engine
 from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.cuda import CudaEngine
+from covey.services.worker.engine.emulated import EmulatedEngine
 from covey.services.worker.engine.nvml import measure_device
+from covey.services.worker.engine.profile import Ledger, read_profile
 from covey.services.worker.servicer import services
 from covey.services.worker.settings import WorkerSettings
 from covey.services.worker.shell import WorkerShell
@@ -54,7 +56,8 @@ async def run_worker(settings: WorkerSettings) -> None:
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(exporting("worker", name, settings.trace_to))
         registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(settings.redis_url)))
-        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock))
+        near = {settings.node: settings.local_datastore} if settings.local_datastore else {}
+        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near))
         engine = make_engine(settings, pipeline, clock)
         stack.callback(engine.close)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
@@ -96,8 +99,10 @@ def make_worker(
 
 def make_engine(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> Engine:
     """The engine for the device that the settings name. Raises InvalidArgument for one that is not there."""
+    if settings.device == "emulated":
+        return _emulated(settings, pipeline, clock)
     if settings.device not in ("auto", "cpu", "cuda"):
-        raise InvalidArgument(f"COVEY_DEVICE is auto, cpu or cuda, not {settings.device!r}")
+        raise InvalidArgument(f"COVEY_DEVICE is auto, cpu, cuda or emulated, not {settings.device!r}")
     has_model = any(stage.model is not None for stage in pipeline.stages.values())
     torch = _torch() if settings.device == "cuda" or (settings.device == "auto" and has_model) else None
     if torch is not None and torch.cuda.is_available():
@@ -105,6 +110,17 @@ def make_engine(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> E
     if settings.device == "cuda":
         raise InvalidArgument("COVEY_DEVICE=cuda, but torch finds no CUDA device")
     return CpuEngine(clock, settings.lanes)
+
+
+def _emulated(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> EmulatedEngine:
+    """A device that is as busy as its profile says. Raises InvalidArgument for a profile that can't be read, or that
+    lacks a stage."""
+    if settings.device_profile is None:
+        raise InvalidArgument("COVEY_DEVICE=emulated takes its times from a file: set COVEY_DEVICE_PROFILE")
+    profile = read_profile(settings.device_profile)
+    profile.check(pipeline.stages)
+    ledger = Ledger(settings.device_ledger) if settings.device_ledger is not None else None
+    return EmulatedEngine(CpuEngine(clock, settings.lanes), profile.seconds, clock, ledger)
 
 
 async def publish_if_absent(registry: Registry, tenant: str, declaration: Declaration) -> None:

@@ -13,8 +13,10 @@ class WorkerSettings:
     """`app` is module:attribute; `listen` is host:port, port 0 for a free one.
 
     `advertise` is what the scheduler dials, the bound address if empty. `node` is the datastore node of this host.
-    `device` is cpu, cuda or auto: cuda where a stage has a model and torch finds a device. `lanes` counts threads on a
-    CPU, and on CUDA the streams for LOW, beside the one for HIGH.
+    `local_datastore` (host:port) is where that node's datastore is reached from here, when others reach it by another
+    address. `device` is cpu, cuda, auto (cuda where a stage has a model and torch finds a device) or emulated, which
+    takes the times of `device_profile` and counts in the file `device_ledger` what it was busy with. `lanes` counts
+    threads on a CPU, and on CUDA the streams for LOW, beside the one for HIGH.
     """
 
     redis_url: str
@@ -24,7 +26,10 @@ class WorkerSettings:
     tenant: str = "default"
     listen: str = "127.0.0.1:0"
     advertise: str = ""
+    local_datastore: str = ""
     device: str = "auto"
+    device_profile: Path | None = None
+    device_ledger: Path | None = None
     lanes: int = 1
     trace_to: Path | None = None
     trace_share: float = 1.0

@@ -20,9 +20,10 @@ from covey.declare import Stage
 from covey.driver import Driver
 from covey.errors import CoveyError, Reason, StageFailed, Status, Unavailable
 from covey.grouping import Scope
+from covey.homes import Homes
 from covey.link import Link, LinkClosed
 from covey.messages import BatchReport, Emission, RunBatch, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
-from covey.model import KeyRead, ObjectRef, ObjectValue, Placement, Read
+from covey.model import GroupId, KeyRead, ObjectRef, ObjectValue, Placement, Read
 from covey.services.worker.core.commands import (
     Command,
     Compute,
@@ -36,7 +37,6 @@ from covey.services.worker.core.commands import (
     Store,
     UseView,
 )
-from covey.services.worker.core.inputs import home_of
 from covey.services.worker.core.machine import WorkerCore
 from covey.services.worker.core.stimuli import (
     BatchComputed,
@@ -111,7 +111,7 @@ class WorkerShell:
         self._links: dict[int, Link[WorkerToScheduler, SchedulerToWorker]] = {}
         self._batches: dict[BatchKey, Payloads] = {}
         self._resident: dict[Resident, bytes] = {}
-        self._placement = Placement()
+        self._homes = Homes(Placement())
 
     async def load(self) -> None:
         """Load every stage's model. Raises StageFailed."""
@@ -147,8 +147,8 @@ class WorkerShell:
             case Send():
                 self._send(command.link, command.message)
             case UseView():
-                self._placement = command.view.placement
-                self._datastores.set_nodes(self._placement)
+                self._homes = Homes(command.view.placement)
+                self._datastores.set_nodes(command.view.placement)
             case Fetch():
                 return self._fetch(command, self._begin(command))
             case Compute():
@@ -246,7 +246,7 @@ class WorkerShell:
         """How a stage reads what it could not name in advance."""
 
         async def read(pool: str, key: str, group: str) -> ObjectValue | None:
-            wanted = KeyRead(pool, key, group, 0, home_of(self._placement, scope, group), required=False)
+            wanted = KeyRead(pool, key, group, 0, self._homes.of(GroupId(scope, group)), required=False)
             fetched = await self._datastores.get(scope, (wanted,), deadline, self._node)
             (answer,) = fetched.answers
             error = error_of(answer.status, answer.reason, answer.message)

@@ -312,5 +312,5 @@ def test_a_new_leader_starts_its_views_anew() -> None:
     world.lead(View(2, 1, Placement(1, (Node("node-z", "z:1"),)), ()), link=LEAD + 1)
     world.tell(LinkEnded(LEAD))
 
-    assert world.state.node_ids == ("node-z",)
+    assert world.state.homes.nodes == ("node-z",)
     assert world.state.leads == {LEAD + 1: 2}

@@ -4,6 +4,7 @@ import string
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from covey.declaration import Declaration, Join, PoolDeclaration, StageDeclaration, graph
 from covey.errors import DeclarationError, InvalidArgument, NotFound, Reason
 from covey.grouping import Scope, Template, check_key, checked_rule, rendezvous
-from covey.model import GroupId, home_of
+from covey.homes import Homes, stem_of
+from covey.model import GroupId, Node, Placement
 
 SCOPE = Scope("tenant", "pipeline")
 names = st.text(string.ascii_lowercase, min_size=1, max_size=4)
@@ -281,12 +283,50 @@ def test_a_core_loads_no_heavy_library() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
+def homes_with(nodes: tuple[str, ...], exceptions: dict[GroupId, str], **more: Any) -> Homes:
+    return Homes(Placement(1, tuple([Node(node, "") for node in nodes]), exceptions, **more))
+
+
 def test_an_exception_overrides_the_default_home_and_is_void_for_a_node_that_is_gone() -> None:
     """Everyone who knows the same view computes the same home; without nodes there is none."""
     group = GroupId(Scope("default", "p"), "s")
     nodes = ("a", "b", "c")
-    default = home_of(group, nodes, {})
+    default = homes_with(nodes, {}).of(group)
     other = next(node for node in nodes if node != default)
-    assert home_of(group, nodes, {group: other}) == other
-    assert home_of(group, nodes, {group: "gone"}) == default
-    assert home_of(group, (), {group: other}) == ""
+    assert homes_with(nodes, {group: other}).of(group) == other
+    assert homes_with(nodes, {group: "gone"}).of(group) == default
+    assert homes_with((), {group: other}).of(group) == ""
+
+
+def test_branches_live_with_their_stem_where_their_pipeline_says_so() -> None:
+    """One exception moves a stem with all of its branches, save the branches that have one of their own."""
+    scope = Scope("default", "p")
+    stem, branches = GroupId(scope, "s"), [GroupId(scope, f"s/{number}") for number in range(50)]
+    nodes = ("a", "b", "c")
+    apart = homes_with(nodes, {})
+    assert {apart.of(branch) for branch in branches} == set(nodes)
+    together = homes_with(nodes, {stem: "c", branches[0]: "a"}, together=(scope,))
+    assert [together.of(branch) for branch in branches] == ["a", *["c"] * 49]
+    assert homes_with(nodes, {stem: "c"}, together=(scope,), apart=(stem,)).of(branches[1]) == apart.of(branches[1])
+
+
+def test_a_key_that_is_a_group_of_its_own_is_no_branch() -> None:
+    """Keys begin with a slash; what is not grouped stays spread by its key."""
+    scope = Scope("default", "p")
+    group = GroupId(scope, "/positions/s/7/3")
+    assert stem_of(group) is None
+    nodes = ("a", "b", "c")
+    assert homes_with(nodes, {}, together=(scope,)).of(group) == homes_with(nodes, {}).of(group)
+
+
+def test_the_readers_of_a_group_are_its_home_and_its_copies() -> None:
+    """Replicas are named, default copies follow the hash; a node that is gone holds nothing."""
+    scope = Scope("default", "p")
+    group = GroupId(scope, "s")
+    nodes = ("a", "b", "c")
+    assert homes_with(nodes, {group: "b"}).readers(group) == ("b",)
+    assert homes_with(nodes, {group: "b"}, replicas={group: ("a", "gone", "b")}).readers(group) == ("b", "a")
+    copied = homes_with(nodes, {group: "b"}, copies=2).readers(group)
+    assert copied[0] == "b"
+    assert len(copied) == 2
+    assert set(homes_with(nodes, {}, copies=9).readers(group)) == set(nodes)

@@ -39,7 +39,8 @@ def beat_to_wire(beat: Beat, out: objects_pb2.Beat) -> None:
     out.oldest_s = beat.oldest_s
     out.finished = beat.finished
     out.view = beat.view
+    out.settled = beat.settled
 
 
 def beat_from_wire(wire: objects_pb2.Beat) -> Beat:
-    return Beat(wire.queued, wire.oldest_s, wire.finished, wire.view)
+    return Beat(wire.queued, wire.oldest_s, wire.finished, wire.view, wire.settled)

@@ -11,6 +11,7 @@ from covey.messages import (
     CancelTasks,
     Emission,
     LeaderJoined,
+    Prefetch,
     RunBatch,
     SchedulerToWorker,
     Task,
@@ -19,6 +20,7 @@ from covey.messages import (
     WorkerJoined,
     WorkerToScheduler,
 )
+from covey.model import KeyRead, ObjectName
 from covey.v1 import worker_pb2
 from covey.wire.convert.objects import (
     instant_after,
@@ -57,6 +59,7 @@ def task_to_wire(task: Task, out: worker_pb2.Task, now: float) -> None:
     out.budget_us = microseconds(task.deadline - now)
     out.incomplete = task.incomplete
     out.traceparent = task.traceparent
+    out.record = task.record
 
 
 def task_from_wire(wire: worker_pb2.Task, now: float) -> Task:
@@ -76,6 +79,7 @@ def task_from_wire(wire: worker_pb2.Task, now: float) -> Task:
         deadline=instant_after(wire.budget_us, now),
         incomplete=wire.incomplete,
         traceparent=wire.traceparent,
+        record=wire.record,
     )
 
 
@@ -102,6 +106,26 @@ def batch_from_wire(wire: worker_pb2.RunBatch, now: float) -> RunBatch:
     )
 
 
+def prefetch_to_wire(prefetch: Prefetch, out: worker_pb2.Prefetch, now: float) -> None:
+    out.epoch = prefetch.epoch
+    scope_to_wire(prefetch.scope, out.scope)
+    out.event_id = prefetch.event_id
+    out.budget_us = microseconds(prefetch.deadline - now)
+    for read in prefetch.reads:
+        read_to_wire(read, out.reads.add(), now)
+
+
+def prefetch_from_wire(wire: worker_pb2.Prefetch, now: float) -> Prefetch:
+    reads = [read_from_wire(read, now) for read in wire.reads]
+    return Prefetch(
+        epoch=wire.epoch,
+        scope=scope_from_wire(wire.scope),
+        event_id=wire.event_id,
+        reads=tuple([read for read in reads if isinstance(read, KeyRead)]),
+        deadline=instant_after(wire.budget_us, now),
+    )
+
+
 def task_report_to_wire(report: TaskReport, out: worker_pb2.TaskReport) -> None:
     out.number = report.number
     if report.status is not Status.OK or report.reason or report.message:
@@ -112,6 +136,8 @@ def task_report_to_wire(report: TaskReport, out: worker_pb2.TaskReport) -> None:
     out.incomplete = report.incomplete
     out.remote_gets = report.remote_gets
     out.bytes_moved = report.bytes_moved
+    for name in report.read:
+        out.read.add(pool=name.pool, key=name.key)
 
 
 def task_report_from_wire(wire: worker_pb2.TaskReport) -> TaskReport:
@@ -125,6 +151,7 @@ def task_report_from_wire(wire: worker_pb2.TaskReport) -> TaskReport:
         incomplete=wire.incomplete,
         remote_gets=wire.remote_gets,
         bytes_moved=wire.bytes_moved,
+        read=tuple([ObjectName(each.pool, each.key) for each in wire.read]),
     )
 
 
@@ -159,6 +186,8 @@ def scheduler_to_worker_to_wire(message: SchedulerToWorker, out: worker_pb2.Sche
         case CancelTasks():
             out.cancel.epoch = message.epoch
             out.cancel.tasks.extend(message.tasks)
+        case Prefetch():
+            prefetch_to_wire(message, out.prefetch, now)
         case Beat():
             beat_to_wire(message, out.beat)
         case View():
@@ -176,6 +205,8 @@ def scheduler_to_worker_from_wire(wire: worker_pb2.SchedulerToWorker, now: float
             return batch_from_wire(wire.run, now)
         case "cancel":
             return CancelTasks(wire.cancel.epoch, tuple(wire.cancel.tasks))
+        case "prefetch":
+            return prefetch_from_wire(wire.prefetch, now)
         case "beat":
             return beat_from_wire(wire.beat)
         case "view":

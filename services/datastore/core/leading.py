@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from covey.grouping import Scope
+from covey.homes import Homes
 from covey.messages import Beat, Horizon, LeaderJoined, NodeJoined, SchedulerToDatastore, View
 from covey.services.datastore.core import retention
 from covey.services.datastore.core.commands import Report
@@ -45,7 +46,7 @@ def _adopt(state: State, view: View) -> None:
         return
     _let_go_if_lost(state, view)
     state.view = view
-    state.node_ids = tuple(node.id for node in view.placement.nodes)
+    state.homes = Homes(view.placement)
     state.pipelines = {Scope(tenant, declaration.pipeline): None for tenant, declaration in view.declarations}
     state.pools = {}
     for tenant, declaration in view.declarations:
@@ -63,7 +64,7 @@ def _let_go_if_lost(state: State, view: View) -> None:
     named no homes yet: being left out of its first view says nothing.
     """
     known = state.view
-    was_home = known is not None and known.epoch == view.epoch and state.node in state.node_ids
+    was_home = known is not None and known.epoch == view.epoch and state.node in state.homes.nodes
     if was_home and all(node.id != state.node for node in view.placement.nodes):
         retention.evict_all(state)
 

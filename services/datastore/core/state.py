@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from covey.declaration import PoolDeclaration
 from covey.grouping import Scope
+from covey.homes import Homes
 from covey.messages import Get, Put, View
-from covey.model import GroupId, ObjectRef, home_of
+from covey.model import GroupId, ObjectRef, Placement
 from covey.services.datastore.core.commands import Entry, FindKeys
 from covey.services.datastore.core.sorted_keys import SortedKeys
 
@@ -220,7 +221,7 @@ class State:
     # what the leader says
     epoch: int = 0
     view: View | None = None
-    node_ids: tuple[str, ...] = ()
+    homes: Homes = field(default_factory=lambda: Homes(Placement()))
     pools: dict[PoolId, tuple[PoolDeclaration, ...]] = field(default_factory=dict)
     pipelines: dict[Scope, None] = field(default_factory=dict)
     leads: dict[int, int] = field(default_factory=dict)  # link -> epoch
@@ -271,9 +272,7 @@ def history_at(state: State, scope: Scope, pool: str, group: str, key: str) -> H
 
 def lives_here(state: State, group: GroupId) -> bool:
     """Whether the view gives the group to this node; a node that the view does not know takes everything."""
-    if state.view is None or state.node not in state.node_ids:
-        return True
-    return home_of(group, state.node_ids, state.view.placement.exceptions) == state.node
+    return state.node not in state.homes.nodes or state.homes.of(group) == state.node
 
 
 def is_busy(group: Group) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from covey import model
 from covey.declaration import Declaration, PoolDeclaration
 from covey.edge import GroupWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
 from covey.errors import InvalidArgument, NotFound, Reason, Unavailable
@@ -17,16 +16,15 @@ READ_MAX = 10_000
 
 def home_of(state: State, scope: Scope, group: str) -> Node:
     """The node where a group lives. Raises Unavailable while there is no node."""
-    if state.view is None or not state.nodes:
+    if state.view is None or not state.homes.nodes:
         raise Unavailable("no datastore has joined the mesh", Reason.NO_HOME)
-    placement = state.view.placement
-    name = model.home_of(GroupId(scope, group), state.nodes, placement.exceptions)
-    return next(node for node in placement.nodes if node.id == name)
+    name = state.homes.of(GroupId(scope, group))
+    return next(node for node in state.view.placement.nodes if node.id == name)
 
 
 def read_of(state: State, scope: Scope, declaration: Declaration, wanted: Wanted) -> Read:
     """What a client wants, with the nodes to ask: the home of the group where it can be named, else all of them."""
-    if not state.nodes:
+    if not state.homes.nodes:
         raise Unavailable("no datastore has joined the mesh", Reason.NO_HOME)
     match wanted:
         case KeyWanted(key, version, group):
@@ -38,7 +36,7 @@ def read_of(state: State, scope: Scope, declaration: Declaration, wanted: Wanted
             return LastRead(pool.name, series, _checked(count), as_of, exclusive=False, nodes=nodes)
         case PrefixWanted(prefix, limit):
             pool = _pool_of_prefix(declaration, prefix)
-            return ScanRead(pool.name, prefix, "", _checked(limit), state.nodes)
+            return ScanRead(pool.name, prefix, "", _checked(limit), state.homes.nodes)
         case GroupWanted(name, group, limit):
             pool = declaration.pool(name)
             return ScanRead(pool.name, "", group, _checked(limit), (home_of(state, scope, group).id,))
@@ -63,7 +61,7 @@ def _series_nodes(
     rule = pool.rule
     if isinstance(rule, TemplateRule) and pool.compiled.index not in rule.names:
         return pool, (home_of(state, scope, rule.group_of(key, fields) or key).id,)
-    return pool, state.nodes
+    return pool, state.homes.nodes
 
 
 def _pool_of_prefix(declaration: Declaration, prefix: str) -> PoolDeclaration:

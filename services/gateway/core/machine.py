@@ -14,6 +14,7 @@ from typing import assert_never
 
 from covey.edge import EventName
 from covey.errors import CoveyError, DeadlineExceeded, Reason, Unavailable
+from covey.homes import Homes
 from covey.messages import Beat, GatewayJoined, OutcomeReady, StoreAgain, View
 from covey.model import Scope
 from covey.services.gateway.core import clientcalls, events
@@ -240,12 +241,12 @@ def _take_view(step: Step, view: View) -> None:
 def _adopt(step: Step, view: View) -> None:
     state = step.state
     state.view = view
-    state.nodes = tuple(node.id for node in view.placement.nodes)
+    state.homes = Homes(view.placement)
     # Of several versions of one pipeline, the last is the current one.
     declared = {Scope(tenant, one.pipeline): one for tenant, one in view.declarations}
     state.declarations.update(declared)
-    state.served = dict.fromkeys(declared if state.nodes else ())
-    if state.nodes:
+    state.served = dict.fromkeys(declared if state.homes.nodes else ())
+    if state.homes.nodes:
         state.homeless_since = None
     elif state.homeless_since is None:
         state.homeless_since = step.now

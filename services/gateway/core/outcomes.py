@@ -28,7 +28,7 @@ def too_late(name: EventName, opened: OpenEvent, state: State) -> Outcome:
     if state.leadership is not Leadership.FOLLOWING:
         message = f"no scheduler leads the mesh; the event waited {budget_s:.3f} s for one"
         return Outcome(name.scope, name.id, Status.UNAVAILABLE, Reason.NO_LEADER, message)
-    if not state.nodes:
+    if not state.homes.nodes:
         message = f"no datastore has joined the mesh; the event waited {budget_s:.3f} s for one"
         return Outcome(name.scope, name.id, Status.UNAVAILABLE, Reason.NO_HOME, message)
     message = f"no outcome within {budget_s:.3f} s"

@@ -14,8 +14,9 @@ from typing import NamedTuple, assert_never
 from covey.declaration import Declaration
 from covey.edge import EventName
 from covey.errors import CoveyError
+from covey.homes import Homes
 from covey.messages import Put, View
-from covey.model import Event, Outcome, Scope
+from covey.model import Event, Outcome, Placement, Scope
 from covey.services.gateway.core.stimuli import EventReceived, GetRequested, PutRequested
 
 
@@ -136,7 +137,7 @@ class State:
     heard_at: float = 0.0
     beat_at: float = 0.0
     view: View | None = None
-    nodes: tuple[str, ...] = ()
+    homes: Homes = field(default_factory=lambda: Homes(Placement()))
     declarations: dict[Scope, Declaration] = field(default_factory=dict)
     """The current declaration of every pipeline; a new leader that has not read them all yet takes none away."""
     served: dict[Scope, None] = field(default_factory=dict)
@@ -204,7 +205,7 @@ def check_invariants(state: State) -> None:
     assert all(name in state.open for name in state.last_error)
     assert (state.leaderless_since is None) == (state.leadership is Leadership.FOLLOWING)
     assert not state.held or state.view is None
-    assert (state.homeless_since is not None) == (state.view is not None and not state.nodes)
+    assert (state.homeless_since is not None) == (state.view is not None and not state.homes.nodes)
     _check_bounds(state)
 
 

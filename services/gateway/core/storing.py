@@ -64,7 +64,7 @@ def may_try_again(step: Step, number: int, error: CoveyError) -> bool:
 def retry_moved(step: Step) -> None:
     """A new view: what waits for a next try, and has another home now, goes at once."""
     for number, store in list(step.state.stores.items()):
-        if store.retry_at is None or not step.state.nodes:
+        if store.retry_at is None or not step.state.homes.nodes:
             continue
         if home_of(step.state, store.put.scope, store.put.ref.group).id != store.node:
             try_store(step, number)

@@ -59,7 +59,7 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan) -> tuple[Status, Reas
         return Status.UNAVAILABLE, Reason.DRAINING, "the scheduler is stopping"
     if event.deadline <= step.now:
         return Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline had passed when the event reached the scheduler"
-    if not step.nodes:
+    if not state.homes.nodes:
         return Status.UNAVAILABLE, Reason.NO_HOME, "no datastore is ready"
     if state.reserved + _reserved(step, event, plan) > state.limits.tasks_open_max:
         message = f"{state.reserved} tasks are open or expected; at most {state.limits.tasks_open_max} are admitted"

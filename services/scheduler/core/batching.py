@@ -16,6 +16,7 @@ from covey.messages import RunBatch, Task
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
 from covey.services.scheduler.core.placement import member_reads, reads_of, task_home
+from covey.services.scheduler.core.recording import is_recorded
 from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
@@ -29,7 +30,7 @@ def enqueue(step: Step, task: TaskState) -> None:
     if task.phase is not Phase.QUEUED:
         move(task, Phase.QUEUED)
         task.queued_at = step.now
-        task.home = task_home(task, step.state, step.nodes)
+        task.home = task_home(task, step.state)
     homes = step.state.queues.setdefault(task.plan.id, {})
     heapq.heappush(homes.setdefault(task.home, []), (task.urgency, task.number, task))
 
@@ -142,10 +143,11 @@ def _message(step: Step, task: TaskState) -> Task:
         identity=task.identity,
         event_id=event.id,
         trigger=task.trigger,
-        members=member_reads(task),
-        needs=reads_of(task, step.state, step.nodes),
+        members=member_reads(task, step.state),
+        needs=reads_of(task, step.state),
         fields=tuple(task.fields.items()),
         deadline=event.deadline,
         incomplete=task.cascade.incomplete or any(member.incomplete for member in task.members),
         traceparent=traceparent_of(task),
+        record=is_recorded(step.state, task.cascade),
     )

@@ -25,7 +25,7 @@ from covey.services.scheduler.core import ordering
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
-from covey.services.scheduler.core.placement import home_of, use_group
+from covey.services.scheduler.core.placement import use_group
 from covey.services.scheduler.core.state import (
     Cascade,
     JoinState,
@@ -157,9 +157,8 @@ def _follow(step: Step, parent: TaskState, index: int, value: ObjectValue, incom
         if join is None or stage.name in cascade.fired:
             continue
         values = tuple(fields[name] for name in join.by)
-        node = home_of(step.state, GroupId(parent.plan.id.scope, ref.group), step.nodes)
         collected = _join_of(step, cascade, stages[stage.name]).collected
-        collected.setdefault(values, []).append(Member(ref, node, incomplete))
+        collected.setdefault(values, []).append(Member(ref, incomplete))
 
 
 def _join_of(step: Step, cascade: Cascade, plan: StagePlan) -> JoinState:
@@ -336,4 +335,4 @@ def _note_use(step: Step, plan: PipelinePlan, ref: ObjectRef) -> None:
     """Count a use of the object's group, if the group will be seen again."""
     if ref.pool in plan.recorded:
         identity = GroupId(plan.scope, ref.group)
-        use_group(step.state, identity, home_of(step.state, identity, step.nodes), 1, ref.size)
+        use_group(step.state, identity, step.state.homes.of(identity), 1, ref.size)

@@ -11,7 +11,7 @@ from covey.messages import (
     StoreAgain,
     View,
 )
-from covey.model import GroupId, Outcome
+from covey.model import GroupId, Outcome, Scope, TaskReads
 from covey.values import dataclass
 
 
@@ -61,6 +61,14 @@ class RecordTraces:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordReads:
+    """Keep what these tasks read together, for whoever asks which group rules would suit."""
+
+    scope: Scope
+    tasks: tuple[TaskReads, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupRecord:
     """The correlation metadata of one group; `uses` counts tasks since the last record."""
 
@@ -79,4 +87,4 @@ class WriteMetadata:
     records: tuple[GroupRecord, ...]
 
 
-Command = Send | Conclude | RecordTraces | HangUp | WriteMetadata
+Command = Send | Conclude | RecordTraces | RecordReads | HangUp | WriteMetadata

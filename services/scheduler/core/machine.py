@@ -14,13 +14,13 @@ from covey.errors import Reason, Status
 from covey.messages import BatchReport, Beat, CancelEvent, SubmitEvent, TaskReport
 from covey.model import Scope, event_identity
 from covey.services.scheduler.core import cascade as cascades
-from covey.services.scheduler.core import membership, ordering, tracing
+from covey.services.scheduler.core import membership, ordering, recording, tracing
 from covey.services.scheduler.core.admission import submit
 from covey.services.scheduler.core.batching import dispatch, enqueue, live
 from covey.services.scheduler.core.commands import Command, WriteMetadata
 from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
-from covey.services.scheduler.core.placement import ready_nodes, records_to_write
+from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
@@ -55,7 +55,7 @@ class Scheduler:
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""
-        step = Step(self.state, self.latency, now, ready_nodes(self.state))
+        step = Step(self.state, self.latency, now)
         for stimulus in stimuli:
             _take(step, stimulus)
         if self.state.epoch:
@@ -83,7 +83,7 @@ def _take(step: Step, stimulus: Stimulus) -> None:
             pins = dict(homes)
             if pins != state.pins:
                 state.pins = pins
-                state.placement_epoch += 1
+                place_anew(state)
                 membership.publish(step)
         case Elected(epoch):
             membership.elected(step, epoch)
@@ -135,6 +135,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
         add_times(batch, report)
         tracing.record(step, batch, report)
+    recording.record(step, report)
     for task_report in report.tasks:
         task = state.tasks.get(task_report.number)
         if task is None:

@@ -11,13 +11,14 @@ import dataclasses
 from collections import OrderedDict
 
 from covey.declaration import Declaration
+from covey.homes import Homes
 from covey.messages import Beat, GatewayJoined, Horizon, NodeJoined, View, WorkerJoined
 from covey.model import GroupId, Node, Scope
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
 from covey.services.scheduler.core.compiling import compiled
 from covey.services.scheduler.core.ordering import lose_states
-from covey.services.scheduler.core.placement import home_of, placement
+from covey.services.scheduler.core.placement import epoch_base, place_anew
 from covey.services.scheduler.core.state import Cascade, Gateway, NodePeer, PipelinePlan, StateKey, Worker
 from covey.services.scheduler.core.step import Step
 
@@ -79,16 +80,15 @@ def lost(step: Step, peer: int) -> None:
 
 def _home_lost(step: Step, node: str) -> None:
     """Groups of the node live elsewhere from now on, without the volatile objects that they had."""
-    before = step.nodes
+    before = step.state.homes
     states: dict[StateKey, str] = {}
     for key in step.state.lines:
         pool = next((plan.stages[key.stage].state_pool for plan in _plans(step, key) if key.stage in plan.stages), None)
         if pool is not None and not pool.durable:
             group, _ = pool.group_of(key.key, pool.fields_of(key.key))
-            states[key] = home_of(step.state, GroupId(key.scope, group), before)
-    touched = [cascade for cascade in step.state.cascades.values() if _touches(step, cascade, node, before)]
-    step.membership_changed()
-    step.state.placement_epoch += 1
+            states[key] = before.of(GroupId(key.scope, group))
+    touched = [cascade for cascade in step.state.cascades.values() if _touches(cascade, node, before)]
+    place_anew(step.state)
     lose_states(step, node, states)
     publish(step)
     for cascade in touched:
@@ -99,15 +99,16 @@ def _plans(step: Step, key: StateKey) -> list[PipelinePlan]:
     return list(reversed(step.state.pipelines.get(key.scope, OrderedDict()).values()))
 
 
-def _touches(step: Step, cascade: Cascade, node: str, nodes: tuple[str, ...]) -> bool:
+def _touches(cascade: Cascade, node: str, homes: Homes) -> bool:
     """Whether open work of a cascade reads what lived on a node, or may be putting something there."""
     scope = cascade.event.scope
-    if cascade.event.payload is None and home_of(step.state, GroupId(scope, cascade.event.ref.group), nodes) == node:
+    if cascade.event.payload is None and homes.of(GroupId(scope, cascade.event.ref.group)) == node:
         return True
     members = [member for join in cascade.joins.values() for found in join.collected.values() for member in found]
-    if any(member.node == node for member in members):
+    members += [member for task in cascade.tasks.values() for member in task.members]
+    if any(homes.of(GroupId(scope, group)) == node for group in dict.fromkeys([each.ref.group for each in members])):
         return True
-    return any(task.home == node or any(m.node == node for m in task.members) for task in cascade.tasks.values())
+    return any(task.home == node for task in cascade.tasks.values())
 
 
 # --- views -----------------------------------------------------------------------------------------------------------
@@ -130,10 +131,9 @@ def node_acknowledged(step: Step, peer: int, number: int) -> None:
     node = step.state.nodes[peer]
     node.acknowledged = max(node.acknowledged, number)
     changed = _activate(step)
-    if not node.ready and node.acknowledged > _view_base(step):
+    if not node.ready and node.acknowledged > epoch_base(step.state):
         node.ready = True
-        step.membership_changed()
-        step.state.placement_epoch += 1
+        place_anew(step.state)
         changed = True
     if changed:
         publish(step)
@@ -142,7 +142,7 @@ def node_acknowledged(step: Step, peer: int, number: int) -> None:
 def _activate(step: Step) -> bool:
     """Make announced declarations current that every ready datastore, and at least one, knows."""
     state = step.state
-    known = [node.acknowledged for node in state.nodes.values() if node.acknowledged > _view_base(step)]
+    known = [node.acknowledged for node in state.nodes.values() if node.acknowledged > epoch_base(step.state)]
     changed = False
     for scope, (declaration, number) in list(state.announced.items()):
         if not known or min(known) < number:
@@ -169,12 +169,8 @@ def elected(step: Step, epoch: int) -> None:
         lost(step, peer)
     state.epoch = epoch
     state.handover_ends = step.now + (HANDOVER_S if epoch > FIRST_EPOCH else 0.0)
-    step.state.view_number = _view_base(step)
+    step.state.view_number = epoch_base(step.state)
     publish(step)
-
-
-def _view_base(step: Step) -> int:
-    return step.state.epoch << 24
 
 
 def publish(step: Step) -> None:
@@ -193,7 +189,7 @@ def view_for_users(step: Step) -> View:
     known = [
         (scope.tenant, plan.declaration) for scope, versions in state.pipelines.items() for plan in versions.values()
     ]
-    return View(state.epoch, state.view_number, placement(state), tuple(known), _unserved(step))
+    return View(state.epoch, state.view_number, state.homes.placement, tuple(known), _unserved(step))
 
 
 def _unserved(step: Step) -> tuple[tuple[str, str], ...]:

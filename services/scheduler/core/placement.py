@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from covey import model
 from covey.declaration import Need, NeedKind, PoolDeclaration
 from covey.grouping import TemplateRule
+from covey.homes import Homes
 from covey.model import GroupId, KeyRead, LastRead, Node, ObjectRef, Placement, Read, Scope
 from covey.services.scheduler.core.commands import GroupRecord
 from covey.services.scheduler.core.state import GroupUse, State, TaskState
@@ -19,58 +19,57 @@ from covey.services.scheduler.core.state import GroupUse, State, TaskState
 Fields = Mapping[str, str | int]
 
 
-def ready_nodes(state: State) -> tuple[str, ...]:
-    """The nodes that groups may live on, in a fixed order."""
-    return tuple(sorted({peer.node.id for peer in state.nodes.values() if peer.ready}))
+def epoch_base(state: State) -> int:
+    """View numbers and placement epochs of this leader lie above; those of any earlier one below."""
+    return state.epoch << 24
 
 
-def placement(state: State) -> Placement:
+def place_anew(state: State) -> None:
+    """Draw up the placement of now, under a new epoch: the nodes, the pins or what balances them has changed."""
     nodes: dict[str, Node] = {peer.node.id: peer.node for peer in state.nodes.values() if peer.ready}
     pins = {group: node for group, node in state.pins.items() if node in nodes}
-    return Placement(state.placement_epoch, tuple(nodes[name] for name in sorted(nodes)), pins)
+    epoch = max(state.homes.placement.epoch, epoch_base(state)) + 1
+    state.homes = Homes(Placement(epoch, tuple(nodes[name] for name in sorted(nodes)), pins))
 
 
-def home_of(state: State, group: GroupId, nodes: tuple[str, ...]) -> str:
-    """The node where a group lives; empty when no node is ready."""
-    return model.home_of(group, nodes, state.pins)
-
-
-def reads_of(task: TaskState, state: State, nodes: tuple[str, ...]) -> tuple[tuple[str, tuple[Read, ...]], ...]:
+def reads_of(task: TaskState, state: State) -> tuple[tuple[str, tuple[Read, ...]], ...]:
     """What the stage's needs mean for this task: per pool, reads that name their nodes."""
-    if task.reads_epoch != state.placement_epoch:
+    if task.reads_epoch != state.homes.placement.epoch:
         declared = zip(task.plan.declaration.needs, task.plan.needs, strict=True)
-        task.reads = tuple((pool.name, _reads_of_need(task, need, pool, state, nodes)) for need, pool in declared)
-        task.reads_epoch = state.placement_epoch
+        task.reads = tuple((pool.name, _reads_of_need(task, need, pool, state)) for need, pool in declared)
+        task.reads_epoch = state.homes.placement.epoch
     return task.reads
 
 
-def member_reads(task: TaskState) -> tuple[Read, ...]:
+def member_reads(task: TaskState, state: State) -> tuple[Read, ...]:
     """The joined objects, in key order."""
     members = sorted(task.members, key=lambda member: (member.ref.key, member.ref.version))
     return tuple(
-        KeyRead(member.ref.pool, member.ref.key, member.ref.group, member.ref.version, member.node, required=True)
-        for member in members
+        KeyRead(ref.pool, ref.key, ref.group, ref.version, state.homes.of(GroupId(task.plan.id.scope, ref.group)), True)
+        for ref, _ in members
     )
 
 
-def task_home(task: TaskState, state: State, nodes: tuple[str, ...]) -> str:
+def task_home(task: TaskState, state: State) -> str:
     """The node that holds most of what a task reads: its members, or what it needs, or its trigger."""
     if task.members:
-        return Counter(member.node for member in task.members).most_common(1)[0][0]
-    for _, reads in reads_of(task, state, nodes):
+        groups = Counter(member.ref.group for member in task.members)
+        homes: Counter[str] = Counter()
+        for group, count in groups.items():
+            homes[state.homes.of(GroupId(task.plan.id.scope, group))] += count
+        return homes.most_common(1)[0][0]
+    for _, reads in reads_of(task, state):
         for read in reads:
             if isinstance(read, KeyRead):
                 return read.node
             if isinstance(read, LastRead) and len(read.nodes) == 1:
                 return read.nodes[0]
     if task.trigger is None:
-        return nodes[0] if nodes else ""
-    return home_of(state, GroupId(task.plan.id.scope, task.trigger.ref.group), nodes)
+        return next(iter(state.homes.nodes), "")
+    return state.homes.of(GroupId(task.plan.id.scope, task.trigger.ref.group))
 
 
-def _reads_of_need(
-    task: TaskState, need: Need, pool: PoolDeclaration, state: State, nodes: tuple[str, ...]
-) -> tuple[Read, ...]:
+def _reads_of_need(task: TaskState, need: Need, pool: PoolDeclaration, state: State) -> tuple[Read, ...]:
     scope = task.plan.id.scope
     match need.kind:
         case NeedKind.LATEST:
@@ -78,12 +77,12 @@ def _reads_of_need(
                 return ()
             version = task.state_version if pool is task.plan.state_pool else 0
             key = pool.compiled.render(task.fields)
-            return (_key_read(pool, key, task, scope, version, state, nodes),)
+            return (_key_read(pool, key, task, scope, version, state),)
         case NeedKind.AT:
             index = _index(task)
             name = pool.compiled.index or ""
             keys = [pool.compiled.render({**task.fields, name: index + offset}) for offset in need.offsets]
-            return tuple(_key_read(pool, key, task, scope, 0, state, nodes) for key in keys)
+            return tuple(_key_read(pool, key, task, scope, 0, state) for key in keys)
         case NeedKind.LAST:
             trigger = task.trigger.ref if task.trigger is not None else None
             same_pool = trigger is not None and trigger.pool == pool.name
@@ -94,7 +93,7 @@ def _reads_of_need(
                     count=need.count,
                     as_of=_index(task),
                     exclusive=pool.name in task.plan.declaration.emits,
-                    nodes=_series_nodes(pool, task.fields, trigger if same_pool else None, scope, state, nodes),
+                    nodes=_series_nodes(pool, task.fields, trigger if same_pool else None, scope, state),
                     awaits=trigger.key if trigger is not None and same_pool else "",
                 ),
             )
@@ -113,12 +112,11 @@ def _key_read(
     scope: Scope,
     version: int,
     state: State,
-    nodes: tuple[str, ...],
 ) -> KeyRead:
     trigger = task.trigger.ref if task.trigger is not None else None
     is_trigger = trigger is not None and trigger.key == key
     group = trigger.group if trigger is not None and is_trigger else pool.group_of(key, pool.fields_of(key))[0]
-    node = home_of(state, GroupId(scope, group), nodes)
+    node = state.homes.of(GroupId(scope, group))
     if is_trigger:  # it may be on its way, and is then newer than the admission that it caused
         return KeyRead(pool.name, key, group, version, node, required=True)
     if pool is task.plan.state_pool:
@@ -133,7 +131,6 @@ def _series_nodes(
     trigger: ObjectRef | None,
     scope: Scope,
     state: State,
-    nodes: tuple[str, ...],
 ) -> tuple[str, ...]:
     """The nodes that may hold objects of a series, the trigger's home first: that node waits for the trigger.
 
@@ -142,12 +139,12 @@ def _series_nodes(
     """
     rule = pool.rule
     if isinstance(rule, TemplateRule) and pool.compiled.index not in rule.names:
-        nodes_of_series: tuple[str, ...] = (home_of(state, GroupId(scope, rule.text.format_map(fields)), nodes),)
+        nodes_of_series: tuple[str, ...] = (state.homes.of(GroupId(scope, rule.text.format_map(fields))),)
     else:
-        nodes_of_series = nodes
+        nodes_of_series = state.homes.nodes
     if trigger is None:
         return nodes_of_series
-    return tuple(dict.fromkeys((home_of(state, GroupId(scope, trigger.group), nodes), *nodes_of_series)))
+    return tuple(dict.fromkeys((state.homes.of(GroupId(scope, trigger.group)), *nodes_of_series)))
 
 
 def _index(task: TaskState) -> int:
@@ -187,7 +184,7 @@ def records_to_write(state: State) -> tuple[GroupRecord, ...]:
     for group in reversed(state.groups):
         use = state.groups[group]
         if use.uses >= HOT_USES:
-            records.append(GroupRecord(group, use.home, state.placement_epoch, use.objects, use.size, use.uses))
+            records.append(GroupRecord(group, use.home, state.homes.placement.epoch, use.objects, use.size, use.uses))
             use.uses = 0
         if len(records) == RECORDS_MAX:
             break

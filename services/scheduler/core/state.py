@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from covey.declaration import Declaration, Graph, PoolDeclaration, StageDeclaration
 from covey.errors import Reason, Status
-from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Priority, Read, Scope
+from covey.homes import Homes
+from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
 
 
 class Limits(NamedTuple):
@@ -41,6 +42,8 @@ class Limits(NamedTuple):
     metadata_s: float = 1.0
     probe_every: int = 50
     """One in so many tasks that are predicted late runs all the same, so that predictions stay alive."""
+    suggest_sample: int = 16
+    """One in so many events tells what its tasks read, for `covey suggest`; 0: none does."""
 
 
 class StageId(NamedTuple):
@@ -164,10 +167,9 @@ class TaskState:
 
 
 class Member(NamedTuple):
-    """An object that a join collected, and the node where it was put."""
+    """An object that a join collected."""
 
     ref: ObjectRef
-    node: str
     incomplete: bool
 
 
@@ -284,7 +286,8 @@ class State:
     handover_ends: float = 0.0
     """Until then gateways may submit again what an earlier leader had admitted, and perhaps accepted."""
     view_number: int = 0
-    placement_epoch: int = 0
+    homes: Homes = field(default_factory=lambda: Homes(Placement()))
+    """Where groups live, by the placement of now; `placement.place_anew` draws up the next."""
     scheduler: str = ""
     stopping: bool = False
     sequence: int = 0

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from covey.services.scheduler.core.commands import Command
 from covey.services.scheduler.core.latency import Latency
-from covey.services.scheduler.core.placement import ready_nodes
 from covey.services.scheduler.core.state import MOVES, Phase, State, TaskState
 
 
@@ -19,11 +18,7 @@ class Step:
     state: State
     latency: Latency
     now: float
-    nodes: tuple[str, ...]
     out: list[Command] = field(default_factory=list)
-
-    def membership_changed(self) -> None:
-        self.nodes = ready_nodes(self.state)
 
 
 def move(task: TaskState, phase: Phase) -> None:

@@ -6,18 +6,17 @@ from dataclasses import replace
 
 from covey.declaration import Declaration, graph
 from covey.errors import Status
-from covey.model import ObjectRef, emission_id
+from covey.model import GroupId, ObjectRef, emission_id
 from covey.services.worker.core.commands import PutEmission
-from covey.services.worker.core.inputs import home_of
 from covey.services.worker.core.state import BatchState, WorkerState
 from covey.services.worker.core.stimuli import Stored
 
 
 def puts_of(state: WorkerState, batch: BatchState) -> tuple[PutEmission, ...]:
     """What no home has acknowledged yet, each with its home by the newest view."""
-    placement, scope = state.view.placement, batch.run.scope
+    homes, scope = state.homes, batch.run.scope
     return tuple(
-        PutEmission(number, index, emission_id(task.task.identity, index), ref, home_of(placement, scope, ref.group))
+        PutEmission(number, index, emission_id(task.task.identity, index), ref, homes.of(GroupId(scope, ref.group)))
         for number, task in batch.tasks.items()
         if task.open
         for index, ref in enumerate(task.emitted)

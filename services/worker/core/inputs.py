@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from covey import model
 from covey.errors import Reason, Status
-from covey.grouping import Scope
+from covey.homes import Homes
 from covey.messages import RunBatch, Task
-from covey.model import GroupId, KeyRead, LastRead, Placement, Read
+from covey.model import GroupId, KeyRead, LastRead, Read
 from covey.services.worker.core.state import TaskState
 from covey.services.worker.core.stimuli import Found
 
 
-def home_of(placement: Placement, scope: Scope, group: str) -> str:
-    """The node where a group lives; empty while no node is known."""
-    nodes = tuple([node.id for node in placement.nodes])
-    return model.home_of(GroupId(scope, group), nodes, placement.exceptions)
-
-
-def reads_of(placement: Placement, run: RunBatch, task: Task) -> tuple[Read, ...]:
+def reads_of(homes: Homes, run: RunBatch, task: Task) -> tuple[Read, ...]:
     """Everything that a task reads: its trigger, where that was too large to come along, its members, its needs."""
     reads = [*task.members, *(read for _, needed in task.needs for read in needed)]
     if task.trigger is not None and task.trigger.payload is None:
         ref = task.trigger.ref
-        node = home_of(placement, run.scope, ref.group)
+        node = homes.of(GroupId(run.scope, ref.group))
         reads.insert(0, KeyRead(ref.pool, ref.key, ref.group, ref.version, node, required=True))
     return tuple(reads)
 

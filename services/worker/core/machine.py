@@ -12,7 +12,8 @@ from typing import assert_never
 
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
-from covey.messages import Beat, CancelTasks, LeaderJoined, RunBatch, SchedulerToWorker, View
+from covey.homes import Homes
+from covey.messages import Beat, CancelTasks, LeaderJoined, Prefetch, RunBatch, SchedulerToWorker, View
 from covey.model import KeyRead, ObjectRef
 from covey.services.worker.core.admission import why_not
 from covey.services.worker.core.commands import (
@@ -118,7 +119,7 @@ class WorkerCore:
                 self._follow(link, message, now)
             case Beat():
                 pass
-            case View() | RunBatch() | CancelTasks() if link != self.state.leader or message.epoch != self.state.epoch:
+            case View() | RunBatch() | CancelTasks() | Prefetch() if link != self.state.leader or message.epoch != self.state.epoch:
                 self.state.counters.stale_refused += 1
             case View():
                 self._use(message, now)
@@ -126,6 +127,8 @@ class WorkerCore:
                 self._accept(link, message, now)
             case CancelTasks():
                 self._cancel(message.tasks, now)
+            case Prefetch():
+                pass
             case _:
                 assert_never(message)
 
@@ -153,6 +156,7 @@ class WorkerCore:
         if (view.epoch, view.number) <= (known.epoch, known.number):
             return
         self.state.view = view
+        self.state.homes = Homes(view.placement)
         self._commands.append(UseView(view))
         for batch in self.state.in_phase(Phase.STORING):
             if batch.retry_at is not None:
@@ -168,8 +172,7 @@ class WorkerCore:
             state.counters.batches_refused += 1
             self._commands.append(Report(link, refusal(run, *refused)))
             return
-        placement = state.view.placement
-        tasks = {task.number: TaskState(task, reads_of(placement, run, task), task.incomplete) for task in run.tasks}
+        tasks = {task.number: TaskState(task, reads_of(state.homes, run, task), task.incomplete) for task in run.tasks}
         batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
         state.arrivals += 1
         state.batches[batch.key] = batch

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
+from covey.homes import Homes
 from covey.messages import RunBatch, Task, View
 from covey.model import ObjectRef, Placement, Priority, Read
 from covey.services.worker.core.commands import PutEmission
@@ -183,6 +184,7 @@ class WorkerState:
     leader: int | None = None
     """The link of the leader; None before one has come, and after it has gone."""
     view: View = field(default_factory=lambda: View(0, 0, Placement()))
+    homes: Homes = field(default_factory=lambda: Homes(Placement()))
     batches: dict[BatchKey, BatchState] = field(default_factory=dict)
     arrivals: int = 0
     next_beat: float | None = None

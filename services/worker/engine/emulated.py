@@ -14,18 +14,20 @@ from covey.clock import Clock
 from covey.declare import Stage
 from covey.model import Priority
 from covey.services.worker.engine.base import Engine, Job, Ran
+from covey.services.worker.engine.profile import Ledger
 
 Profile = Callable[[str, int], float]
 """(stage, batch size) -> seconds in the lane."""
 
 
 class EmulatedEngine:
-    """An engine whose lanes stay busy for as long as `profile` says."""
+    """An engine whose lanes stay busy for as long as `profile` says; the `ledger` is told what they were busy with."""
 
-    def __init__(self, inner: Engine, profile: Profile, clock: Clock) -> None:
+    def __init__(self, inner: Engine, profile: Profile, clock: Clock, ledger: Ledger | None = None) -> None:
         self._inner = inner
         self._profile = profile
         self._clock = clock
+        self._ledger = ledger
 
     @property
     def device(self) -> str:
@@ -43,6 +45,8 @@ class EmulatedEngine:
         ran = await self._inner.run(job, lane)
         busy_s = self._profile(job.stage.declaration.name, len(job.inputs))
         await asyncio.sleep(max(0.0, started + busy_s - self._clock.now()))
+        if self._ledger is not None:
+            self._ledger.add(len(job.inputs), busy_s)
         return replace(ran, seconds=self._clock.now() - started)
 
     async def unload(self, stage: Stage) -> None:

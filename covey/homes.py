@@ -1,0 +1,58 @@
+"""Where groups live, by one placement: everyone who knows the same placement computes the same homes. Pure.
+
+In this order: the group's own exception (placed by load, moved or pinned); where its pipeline keeps branches together,
+the home of its *stem*, the group's name up to the first `/` (`s1` is the stem of the branch `s1/7`); else rendezvous
+hashing. So the actors of a scene, and what lives for one event of it, are near the scene without a record of their own,
+and one record moves them all.
+"""
+
+from __future__ import annotations
+
+from covey.grouping import ranked, rendezvous
+from covey.model import GroupId, Placement
+
+
+class Homes:
+    """Computed once a placement; `nodes` are the names of its nodes, in its order."""
+
+    def __init__(self, placement: Placement) -> None:
+        self.placement = placement
+        self.nodes = tuple([node.id for node in placement.nodes])
+        self._exceptions = {group: node for group, node in placement.exceptions.items() if node in self.nodes}
+        self._together = dict.fromkeys(placement.together)
+        self._apart = dict.fromkeys(placement.apart)
+
+    def of(self, group: GroupId) -> str:
+        """The node where a group lives; empty without nodes. An exception that names no node of now is void."""
+        if not self.nodes:
+            return ""
+        placed = self._exceptions.get(group)
+        if placed is not None:
+            return placed
+        root = self.root_of(group)
+        if root is not group:
+            return self._exceptions.get(root) or rendezvous(*root, self.nodes)
+        return rendezvous(*group, self.nodes)
+
+    def root_of(self, group: GroupId) -> GroupId:
+        """The group whose home decides: the stem, where branches live with it, else the group itself."""
+        if group.scope not in self._together:
+            return group
+        stem = stem_of(group)
+        return group if stem is None or stem in self._apart else stem
+
+    def readers(self, group: GroupId) -> tuple[str, ...]:
+        """The nodes that hold a group for reads, its home first."""
+        home = self.of(group)
+        replicas = self.placement.replicas.get(group, ())
+        if not replicas and self.placement.copies == 1:
+            return (home,)
+        hashed = ranked(*group, self.nodes) if self.placement.copies > 1 else ()
+        default = [node for node in hashed if node != home][: self.placement.copies - 1]
+        return tuple(dict.fromkeys([home, *default, *(node for node in replicas if node in self.nodes)]))
+
+
+def stem_of(group: GroupId) -> GroupId | None:
+    """The stem of a branch; None for a group that is no branch, such as a key that is a group of its own."""
+    name, slash, _ = group.group.partition("/")
+    return GroupId(group.scope, name) if slash and name else None
