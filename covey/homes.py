@@ -19,6 +19,8 @@ class Homes:
         self.placement = placement
         self.nodes = tuple([node.id for node in placement.nodes])
         self._exceptions = {group: node for group, node in placement.exceptions.items() if node in self.nodes}
+        self.copied = placement.copies > 1 or bool(placement.replicas)
+        """Some groups have more readers than their homes."""
         self._together = dict.fromkeys(placement.together)
         self._apart = dict.fromkeys(placement.apart)
 

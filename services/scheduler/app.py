@@ -32,7 +32,7 @@ async def host(settings: SchedulerSettings) -> None:
     async with exporting("scheduler", name, trace_to) as telemetry, valkey_client(settings.redis_url) as client:
         shell = SchedulerShell(
             name,
-            Scheduler(settings.limits, name),
+            Scheduler(settings.limits, name, settings.policy, Random()),
             dial_worker,
             dial_datastore_lead,
             ValkeyRegistry(client),

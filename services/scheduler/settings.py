@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from covey.errors import InvalidArgument
+from covey.services.scheduler.core.policy import Policy, Routing
 from covey.services.scheduler.core.state import Limits
 
 
@@ -11,6 +13,7 @@ from covey.services.scheduler.core.state import Limits
 class SchedulerSettings:
     """`listen` is host:port, port 0 for a free one; `advertise` is what gateways dial, the bound address if empty.
 
+    `locality_weight`, `routing`, `balance` and `copies` are the policy's (see `core/policy.py`).
     One event in `suggest_sample` tells what its tasks read, for `covey suggest`; 0: none does.
     """
 
@@ -25,7 +28,20 @@ class SchedulerSettings:
     grace_s: float = 2.0
     tasks_open_max: int = 100_000
     suggest_sample: int = 16
+    locality_weight: float = Policy().locality_weight
+    routing: str = Policy().routing
+    balance: bool = Policy().balance
+    copies: int = Policy().copies
 
     @property
     def limits(self) -> Limits:
         return Limits(tasks_open_max=self.tasks_open_max, suggest_sample=self.suggest_sample)
+
+    @property
+    def policy(self) -> Policy:
+        """Raises InvalidArgument for a policy that there is not."""
+        if self.routing not in tuple(Routing):
+            raise InvalidArgument(f"COVEY_ROUTING is {' or '.join(Routing)}, not {self.routing!r}")
+        if not self.locality_weight >= 0 or self.copies < 1:
+            raise InvalidArgument("COVEY_LOCALITY_WEIGHT is 0 or more, COVEY_COPIES 1 or more")
+        return Policy(self.locality_weight, Routing(self.routing), self.balance, self.copies)

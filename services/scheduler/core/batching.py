@@ -1,27 +1,35 @@
 """What runs next, where, and together with what?
 
 Each stage has a queue per home node, ordered by urgency. A worker with room takes the most urgent head among the queues
-of its own node; only a worker with an idle lane takes from another node, and only what that node's own workers have no
-room for. A batch is what waits in one queue, up to the stage's `batch_max`, of one priority: it fills by itself while
-devices are busy and never waits to fill.
+of its own node; only a worker with an idle lane takes from another node, and only what would start earlier there than
+at its home. A batch is what waits in one queue, up to the stage's `batch_max`, of one priority: it fills by itself
+while devices are busy and never waits to fill.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
+from covey.services.scheduler.core.affinity import pays_away
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
-from covey.services.scheduler.core.placement import member_reads, reads_of, task_home
+from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
+from covey.services.scheduler.core.policy import Routing
 from covey.services.scheduler.core.recording import is_recorded
 from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
+from covey.services.scheduler.core.weighing import note_reads
 
 Drop = Callable[[Step, TaskState, Status, Reason, str], None]
+May = Callable[[Worker, StagePlan, str], bool]
+"""Whether a worker may take the next batch of a stage from the queue of a node."""
+ANYWHERE = ""
+"""The queue of tasks that any worker may take: locality counts for nothing."""
 Queue = list[tuple[Urgency, int, TaskState]]
 
 
@@ -30,22 +38,53 @@ def enqueue(step: Step, task: TaskState) -> None:
     if task.phase is not Phase.QUEUED:
         move(task, Phase.QUEUED)
         task.queued_at = step.now
-        task.home = task_home(task, step.state)
+        task.home = _queue_of(step, task)
     homes = step.state.queues.setdefault(task.plan.id, {})
     heapq.heappush(homes.setdefault(task.home, []), (task.urgency, task.number, task))
 
 
+def _queue_of(step: Step, task: TaskState) -> str:
+    """The node whose queue a task joins: of those that hold what it reads, the one with the least to do."""
+    policy = step.state.policy
+    if policy.locality_weight == 0:
+        return ANYWHERE
+    if policy.routing is Routing.RANDOM:
+        return step.rng.choice(sorted({worker.node for worker in step.state.workers.values()}) or [ANYWHERE])
+    homes = task_homes(task, step.state)
+    return homes[0] if len(homes) == 1 else min(homes, key=lambda node: _work_at(step, node))
+
+
+def _work_at(step: Step, node: str) -> float:
+    """Stages that wait on a node and batches that run there, for each of its lanes."""
+    workers = [worker for worker in step.state.workers.values() if worker.node == node]
+    waiting = sum(bool(homes.get(node)) for homes in step.state.queues.values())
+    lanes = sum(worker.lanes for worker in workers)
+    return (waiting + sum(len(worker.batches) for worker in workers)) / lanes if lanes else math.inf
+
+
 def dispatch(step: Step, drop: Drop) -> None:
-    """Hand out batches until no worker with room finds work."""
-    ahead = step.state.limits.batches_ahead
-    for worker in _idlest_first(step):
-        while len(worker.batches) < worker.lanes + ahead and _take(step, worker, (worker.node,), drop):
-            pass
-    for worker in _idlest_first(step):
-        while len(worker.batches) < worker.lanes:
-            full = [node for node in _nodes_with_work(step) if not _has_room(step, node)]
-            if not _take(step, worker, full, drop):
-                break
+    """Hand out batches until no worker with room finds work.
+
+    Idle lanes first: with what waits on their own node, then with what would start earlier there than at its home. What
+    is left goes to workers ahead of their lanes, so that they fetch for one batch while they compute another.
+    """
+    _fill(step, drop, 0, _is_near)
+    _fill(step, drop, 0, lambda worker, plan, node: pays_away(step.state, step.costs, plan, node, step.now))
+    _fill(step, drop, step.state.limits.batches_ahead, _is_near)
+
+
+def _is_near(worker: Worker, plan: StagePlan, node: str) -> bool:
+    return node in (worker.node, ANYWHERE)
+
+
+def _fill(step: Step, drop: Drop, ahead: int, may: May) -> None:
+    """Give every worker with room, the idlest first, one batch after the other of what it may take."""
+    found = True
+    while found:
+        found = False
+        for worker in _idlest_first(step):
+            if len(worker.batches) < worker.lanes + ahead and _take(step, worker, may, drop):
+                found = True
 
 
 def live(queue: Queue) -> Queue:
@@ -61,28 +100,18 @@ def _counts(entry: tuple[Urgency, int, TaskState]) -> bool:
 
 
 def _idlest_first(step: Step) -> list[Worker]:
-    return sorted(step.state.workers.values(), key=lambda worker: (len(worker.batches) / worker.lanes, worker.peer))
+    """The one that has waited longest for a batch first, among equals."""
+    return sorted(step.state.workers.values(), key=lambda each: (len(each.batches) / each.lanes, each.last_batch))
 
 
-def _nodes_with_work(step: Step) -> Iterable[str]:
-    found = [node for homes in step.state.queues.values() for node, queue in homes.items() if live(queue)]
-    return dict.fromkeys(found)
-
-
-def _has_room(step: Step, node: str) -> bool:
-    ahead = step.state.limits.batches_ahead
-    return any(
-        worker.node == node and len(worker.batches) < worker.lanes + ahead for worker in step.state.workers.values()
-    )
-
-
-def _take(step: Step, worker: Worker, nodes: Iterable[str], drop: Drop) -> bool:
-    """Give a worker the most urgent batch of these nodes' queues; False when there is none for it."""
+def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
+    """Give a worker the most urgent batch of the queues that it may take from; False when there is none for it."""
     best: tuple[Urgency, StageId, str] | None = None
     for stage, homes in step.state.queues.items():
-        for node in nodes:
-            queue = homes.get(node)
+        for node, queue in homes.items():
             if not queue or not live(queue) or not worker.runs(queue[0][2].plan):
+                continue
+            if not may(worker, queue[0][2].plan, node):
                 continue
             if best is None or queue[0][0] < best[0]:
                 best = (queue[0][0], stage, node)
@@ -91,7 +120,7 @@ def _take(step: Step, worker: Worker, nodes: Iterable[str], drop: Drop) -> bool:
     _, stage, node = best
     tasks = _batch_of(step, step.state.queues[stage][node], drop)
     if tasks:
-        _send(step, worker, tasks)
+        _send(step, worker, tasks, away=node not in (worker.node, ANYWHERE))
     return True
 
 
@@ -120,31 +149,38 @@ def _late(plan: StagePlan, reason: Reason) -> str:
     return f"stage {plan.id.name!r} was predicted to end after the deadline"
 
 
-def _send(step: Step, worker: Worker, tasks: list[TaskState]) -> None:
+def _send(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -> None:
     state = step.state
     state.last_batch += 1
     plan = tasks[0].plan
     priority = tasks[0].urgency.priority
-    batch = Batch(state.last_batch, worker.peer, plan, tasks, step.now)
+    batch = Batch(state.last_batch, worker.peer, plan, tasks, step.now, away)
     state.batches[batch.number] = batch
     worker.batches[batch.number] = batch
+    worker.last_batch = batch.number
     for task in tasks:
         move(task, Phase.DISPATCHED)
         task.batch = batch.number
-    sent = tuple(_message(step, task) for task in tasks)
+    sent = tuple(_message(step, task, worker.node) for task in tasks)
     run = RunBatch(batch.number, state.epoch, plan.id.scope, plan.id.version, plan.id.name, priority, sent)
     step.out.append(Send(worker.peer, run))
 
 
-def _message(step: Step, task: TaskState) -> Task:
-    event = task.cascade.event
+def _message(step: Step, task: TaskState, node: str) -> Task:
+    event, scope = task.cascade.event, task.plan.id.scope
+    needs = reads_of(task, step.state)
+    members = member_reads(task, step.state)
+    if step.state.homes.copied:
+        needs = tuple((pool, reads_near(reads, scope, step.state, node)) for pool, reads in needs)
+        members = reads_near(members, scope, step.state, node)
+    note_reads(step.state, needs, scope, node)
     return Task(
         number=task.number,
         identity=task.identity,
         event_id=event.id,
         trigger=task.trigger,
-        members=member_reads(task, step.state),
-        needs=reads_of(task, step.state),
+        members=members,
+        needs=needs,
         fields=tuple(task.fields.items()),
         deadline=event.deadline,
         incomplete=task.cascade.incomplete or any(member.incomplete for member in task.members),

@@ -37,6 +37,7 @@ from covey.services.scheduler.core.state import (
     Urgency,
 )
 from covey.services.scheduler.core.step import Step, move
+from covey.services.scheduler.core.weighing import note_emission
 
 TIMERS_SPARE = 1_000
 
@@ -128,6 +129,7 @@ def accept(step: Step, task: TaskState, report: TaskReport) -> None:
     for emission in report.emissions:
         ref = emission.value.ref
         _note_use(step, cascade.plan, ref)
+        note_emission(step.state, task, ref)
         if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
             left_version = ref.version
     if task.plan.state_pool is not None and not task.repeats:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from random import Random
 from typing import assert_never
 
 from covey.errors import Reason, Status
 from covey.messages import BatchReport, Beat, CancelEvent, SubmitEvent, TaskReport
 from covey.model import Scope, event_identity
+from covey.services.scheduler.core import balancing, membership, ordering, recording, tracing, weighing
 from covey.services.scheduler.core import cascade as cascades
-from covey.services.scheduler.core import membership, ordering, recording, tracing
 from covey.services.scheduler.core.admission import submit
+from covey.services.scheduler.core.affinity import Costs
 from covey.services.scheduler.core.batching import dispatch, enqueue, live
 from covey.services.scheduler.core.commands import Command, WriteMetadata
 from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write
+from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
@@ -41,9 +44,18 @@ from covey.services.scheduler.core.stimuli import (
 class Scheduler:
     """The core. `state` is for reading; only `handle` changes it."""
 
-    def __init__(self, limits: Limits | None = None, scheduler: str = "scheduler") -> None:
-        self.state = State(limits or Limits(), scheduler=scheduler)
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        scheduler: str = "scheduler",
+        policy: Policy | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        """`rng` draws where tasks go under random routing; nothing else is left to chance."""
+        self.state = State(limits or Limits(), policy or Policy(), scheduler=scheduler)
         self.latency = Latency()
+        self.costs = Costs()
+        self._rng = rng or Random(0)
 
     @property
     def wake_at(self) -> float | None:
@@ -55,7 +67,7 @@ class Scheduler:
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""
-        step = Step(self.state, self.latency, now)
+        step = Step(self.state, self.latency, self.costs, self._rng, now)
         for stimulus in stimuli:
             _take(step, stimulus)
         if self.state.epoch:
@@ -109,6 +121,7 @@ def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchRep
             _take_report(step, peer, message)
         case Beat():
             if peer in state.nodes:
+                state.nodes[peer].settled = message.settled
                 membership.node_acknowledged(step, peer, message.view)
         case _:
             assert_never(message)
@@ -133,6 +146,8 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         state.workers[batch.worker].batches.pop(report.number, None)
         if any(task.status is Status.OK for task in report.tasks):
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
+            step.costs.observe(batch, report)
+            weighing.weigh(step.state, batch, report)
         add_times(batch, report)
         tracing.record(step, batch, report)
     recording.record(step, report)
@@ -187,6 +202,7 @@ def _let_time_pass(step: Step) -> None:
         due_at, state.next_tick = state.next_tick, step.now + state.limits.tick_s
         membership.tick(step, due_at)
         _end_stranded(step)
+        balancing.look(step)
         _write_metadata(step)
 
 

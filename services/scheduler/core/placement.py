@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from covey.declaration import Need, NeedKind, PoolDeclaration
 from covey.grouping import TemplateRule
@@ -27,9 +28,17 @@ def epoch_base(state: State) -> int:
 def place_anew(state: State) -> None:
     """Draw up the placement of now, under a new epoch: the nodes, the pins or what balances them has changed."""
     nodes: dict[str, Node] = {peer.node.id: peer.node for peer in state.nodes.values() if peer.ready}
-    pins = {group: node for group, node in state.pins.items() if node in nodes}
-    epoch = max(state.homes.placement.epoch, epoch_base(state)) + 1
-    state.homes = Homes(Placement(epoch, tuple(nodes[name] for name in sorted(nodes)), pins))
+    placed = {**state.balance.placed, **state.pins}
+    placement = Placement(
+        epoch=max(state.homes.placement.epoch, epoch_base(state)) + 1,
+        nodes=tuple(nodes[name] for name in sorted(nodes)),
+        exceptions={group: node for group, node in placed.items() if node in nodes},
+        together=tuple(state.balance.together),
+        apart=tuple(state.balance.apart),
+        replicas=dict(state.balance.replicas),
+        copies=state.policy.copies,
+    )
+    state.homes = Homes(placement)
 
 
 def reads_of(task: TaskState, state: State) -> tuple[tuple[str, tuple[Read, ...]], ...]:
@@ -50,23 +59,38 @@ def member_reads(task: TaskState, state: State) -> tuple[Read, ...]:
     )
 
 
-def task_home(task: TaskState, state: State) -> str:
-    """The node that holds most of what a task reads: its members, or what it needs, or its trigger."""
+def task_homes(task: TaskState, state: State) -> tuple[str, ...]:
+    """The nodes that hold most of what a task reads: its members, or what it needs, or its trigger."""
+    scope = task.plan.id.scope
     if task.members:
-        groups = Counter(member.ref.group for member in task.members)
-        homes: Counter[str] = Counter()
-        for group, count in groups.items():
-            homes[state.homes.of(GroupId(task.plan.id.scope, group))] += count
+        homes: Counter[tuple[str, ...]] = Counter()
+        for group, count in Counter(member.ref.group for member in task.members).items():
+            homes[state.homes.readers(GroupId(scope, group))] += count
         return homes.most_common(1)[0][0]
     for _, reads in reads_of(task, state):
         for read in reads:
             if isinstance(read, KeyRead):
-                return read.node
+                return state.homes.readers(GroupId(scope, read.group))
             if isinstance(read, LastRead) and len(read.nodes) == 1:
-                return read.nodes[0]
+                return read.nodes
     if task.trigger is None:
-        return next(iter(state.homes.nodes), "")
-    return state.homes.of(GroupId(task.plan.id.scope, task.trigger.ref.group))
+        return state.homes.nodes
+    return state.homes.readers(GroupId(scope, task.trigger.ref.group))
+
+
+def reads_near(reads: tuple[Read, ...], scope: Scope, state: State, node: str) -> tuple[Read, ...]:
+    """The same reads, asked of the node where the task runs if that holds a copy of what they read."""
+    return tuple([_read_near(read, scope, state, node) for read in reads])
+
+
+def _read_near(read: Read, scope: Scope, state: State, node: str) -> Read:
+    match read:
+        case KeyRead() if read.node != node and node in state.homes.readers(GroupId(scope, read.group)):
+            return replace(read, node=node)
+        case LastRead() if len(read.nodes) > 1 and len(state.homes.nodes) <= state.homes.placement.copies:
+            return replace(read, nodes=(node,) if node in read.nodes else read.nodes[:1])
+        case _:
+            return read
 
 
 def _reads_of_need(task: TaskState, need: Need, pool: PoolDeclaration, state: State) -> tuple[Read, ...]:

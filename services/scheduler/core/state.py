@@ -16,6 +16,8 @@ from covey.declaration import Declaration, Graph, PoolDeclaration, StageDeclarat
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
+from covey.services.scheduler.core.policy import Policy
+from covey.services.scheduler.core.weights import Balance
 
 
 class Limits(NamedTuple):
@@ -240,6 +242,8 @@ class Batch:
     plan: StagePlan
     tasks: list[TaskState]
     dispatched_at: float
+    away: bool = False
+    """It runs on another node than the one that holds its data."""
 
 
 @dataclass(slots=True)
@@ -251,6 +255,7 @@ class Worker:
     stages: frozenset[str]
     heard_at: float
     batches: dict[int, Batch] = field(default_factory=dict)
+    last_batch: int = 0
 
     def runs(self, plan: StagePlan) -> bool:
         return not self.stages or plan.qualified in self.stages
@@ -265,6 +270,8 @@ class NodePeer:
     heard_at: float
     acknowledged: int = 0
     ready: bool = False
+    settled: int = 0
+    """The newest placement epoch whose groups have all arrived."""
 
 
 @dataclass(slots=True)
@@ -282,6 +289,7 @@ class State:
     """All that the scheduler knows."""
 
     limits: Limits = Limits()
+    policy: Policy = Policy()
     epoch: int = 0
     handover_ends: float = 0.0
     """Until then gateways may submit again what an earlier leader had admitted, and perhaps accepted."""
@@ -319,6 +327,7 @@ class State:
     """
     batches: dict[int, Batch] = field(default_factory=dict)
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)
+    balance: Balance = field(default_factory=Balance)
     tasks_per_event: dict[Scope, float] = field(default_factory=dict)
     predicted_late: int = 0
     drops: dict[str, int] = field(default_factory=dict)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 
+from covey.services.scheduler.core.affinity import Costs
 from covey.services.scheduler.core.commands import Command
 from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.state import MOVES, Phase, State, TaskState
@@ -17,6 +19,8 @@ class IllegalMove(AssertionError):
 class Step:
     state: State
     latency: Latency
+    costs: Costs
+    rng: Random
     now: float
     out: list[Command] = field(default_factory=list)
 
