@@ -24,6 +24,7 @@ from covey.messages import (
 from covey.model import Event, ObjectRef, ObjectValue, Outcome
 from covey.services.scheduler.core.commands import Command, Conclude, HangUp, Send
 from covey.services.scheduler.core.machine import Scheduler
+from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.state import Limits, check_invariants
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -72,9 +73,10 @@ class SchedulerWorld:
     emits: Emits = collision_emissions
     now: float = 0.0
     epoch: int = 1
+    policy: Policy = Policy()
 
     def __post_init__(self) -> None:
-        self.core = Scheduler(self.limits)
+        self.core = Scheduler(self.limits, policy=self.policy)
         self.outcomes: dict[str, Outcome] = {}
         self.answers: list[Outcome] = []
         self.batches: dict[int, tuple[int, RunBatch]] = {}
@@ -126,20 +128,21 @@ class SchedulerWorld:
         while (wake_at := self.core.wake_at) is not None and wake_at <= until:
             self.now = max(self.now, wake_at)
             state = self.core.state
-            self.tell(
-                *(
-                    PeerSaid(peer, Beat(view=state.view_number))
-                    for peer in (*state.gateways, *state.workers, *state.nodes)
-                )
-            )
+            self.tell(*(PeerSaid(peer, self.beat()) for peer in (*state.gateways, *state.workers, *state.nodes)))
         self.now = until
         self.tell()
 
-    def finish(self, number: int, *, only: Callable[[Task], bool] = lambda task: True) -> RunBatch:
+    def beat(self) -> Beat:
+        """What a peer says that is up to date."""
+        return Beat(view=self.core.state.view_number, settled=self.core.state.homes.placement.epoch)
+
+    def finish(
+        self, number: int, *, only: Callable[[Task], bool] = lambda task: True, compute_s: float = 0.0
+    ) -> RunBatch:
         """A worker reports a batch as done (tasks that `only` refuses are left out of the report)."""
         peer, batch = self.batches.pop(number)
         reports = tuple(self.report(batch, task) for task in batch.tasks if only(task))
-        self.tell(PeerSaid(peer, BatchReport(batch.number, batch.epoch, reports)))
+        self.tell(PeerSaid(peer, BatchReport(batch.number, batch.epoch, reports, compute_s=compute_s)))
         return batch
 
     def report(self, batch: RunBatch, task: Task) -> TaskReport:
@@ -163,10 +166,10 @@ class SchedulerWorld:
     def running(self, stage: str) -> list[RunBatch]:
         return [batch for _, batch in self.batches.values() if batch.stage == stage]
 
-    def run_all(self) -> None:
+    def run_all(self, compute_s: float = 0.0) -> None:
         """Finish batches, oldest first, until nothing is dispatched."""
         while self.batches:
-            self.finish(min(self.batches))
+            self.finish(min(self.batches), compute_s=compute_s)
 
     def views(self, peer: int) -> list[View]:
         return [sent.message for sent in self.sent if sent.peer == peer and isinstance(sent.message, View)]

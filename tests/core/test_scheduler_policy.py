@@ -1,0 +1,302 @@
+"""The scheduler's core: where tasks run and groups live, by what that costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from covey.declaration import Declaration, Need, NeedKind, PoolDeclaration, StageDeclaration
+from covey.errors import InvalidArgument
+from covey.messages import RunBatch
+from covey.model import GroupId, KeyRead, LastRead, Placement
+from covey.services.scheduler.core.balancing import adopt, leads_to_branches
+from covey.services.scheduler.core.policy import Policy, Routing
+from covey.services.scheduler.core.stimuli import GroupsPinned, PeerSaid
+from covey.services.scheduler.settings import SchedulerSettings
+from tests.builders import SCOPE, collisions, event
+from tests.worlds import SchedulerWorld
+
+STRICT = Policy(locality_weight=math.inf, balance=False)
+SCENES = [f"s{number}" for number in range(12)]
+
+
+def on_one_node(world: SchedulerWorld, count: int = 3) -> list[str]:
+    """Names of scenes that live on the same node."""
+    homes: dict[str, list[str]] = {}
+    for scene in SCENES:
+        homes.setdefault(world.core.state.homes.of(GroupId(SCOPE, scene)), []).append(scene)
+    return max(homes.values(), key=len)[:count]
+
+
+def home_of(world: SchedulerWorld, group: str) -> str:
+    return world.core.state.homes.of(GroupId(SCOPE, group))
+
+
+def nodes_of(world: SchedulerWorld, stage: str) -> list[str]:
+    """Where the batches of a stage that are dispatched run."""
+    workers = world.core.state.workers
+    return [workers[peer].node for peer, batch in world.batches.values() if batch.stage == stage]
+
+
+def teach(world: SchedulerWorld, scene: str, compute_s: float) -> None:
+    """Run an event, so that the scheduler knows how long a batch is in a lane."""
+    world.submit(event(0, scene, event_id=f"teach-{scene}"))
+    world.run_all(compute_s)
+
+
+# --- affinity --------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_waits_at_home_when_fetching_from_afar_would_take_longer() -> None:
+    """A lane that will be free in a millisecond is sooner than a round trip."""
+    world = SchedulerWorld(nodes=2, workers=2, policy=Policy(balance=False))
+    first, second, third = on_one_node(world)
+    teach(world, first, compute_s=0.001)
+    world.submit(event(1, first), event(1, second), event(1, third))
+    assert set(nodes_of(world, "track")) == {home_of(world, first)}
+
+
+def test_a_task_goes_where_a_lane_is_idle_when_the_wait_at_home_is_longer() -> None:
+    """Three scenes that hash to one node do not wait for one another while the other node idles."""
+    world = SchedulerWorld(nodes=2, workers=2, policy=Policy(balance=False))
+    first, second, third = on_one_node(world)
+    teach(world, first, compute_s=0.1)
+    world.submit(event(1, first), event(1, second), event(1, third))
+    assert len(set(nodes_of(world, "track"))) == 2
+
+
+def test_with_an_infinite_weight_a_task_never_leaves_home() -> None:
+    """Strict grouping waits however long it takes."""
+    world = SchedulerWorld(nodes=2, workers=2, policy=STRICT)
+    first, second, third = on_one_node(world)
+    teach(world, first, compute_s=10.0)
+    world.submit(event(1, first), event(1, second), event(1, third))
+    assert set(nodes_of(world, "track")) == {home_of(world, first)}
+
+
+def test_even_a_strict_task_leaves_a_home_where_no_worker_is() -> None:
+    """Locality is a preference: a node without a worker must not strand its tasks."""
+    world = SchedulerWorld(nodes=2, workers=1, policy=STRICT)
+    for scene in SCENES:
+        world.submit(event(0, scene))
+    world.run_all()
+    assert len(world.outcomes) == len(SCENES)
+
+
+def test_with_a_weight_of_nothing_the_idlest_worker_is_next() -> None:
+    """Load alone decides: scenes of one node spread over all workers."""
+    world = SchedulerWorld(nodes=3, workers=3, policy=Policy(locality_weight=0.0, balance=False))
+    scenes = on_one_node(world)
+    world.submit(*[event(0, scene) for scene in scenes])
+    assert sorted(nodes_of(world, "track")) == ["n0", "n1", "n2"]
+
+
+def test_random_routing_pays_no_heed_to_homes() -> None:
+    """One scene's tasks run on every node sooner or later."""
+    world = SchedulerWorld(nodes=3, workers=3, policy=Policy(routing=Routing.RANDOM, balance=False))
+    seen = set()
+    for tick in range(20):
+        world.submit(event(tick, "s"))
+        seen.update(nodes_of(world, "track"))
+        world.run_all()
+    assert seen == {"n0", "n1", "n2"}
+
+
+def test_a_join_runs_where_its_members_are() -> None:
+    """However long its home is busy, a join that has begun does not move."""
+    world = SchedulerWorld(nodes=2, workers=2, policy=Policy(balance=False))
+    first, second, third = on_one_node(world)
+    teach(world, first, compute_s=5.0)
+    for scene in (first, second, third):
+        world.submit(event(1, scene))
+    seen: list[tuple[str, str]] = []
+    while world.batches:
+        number = min(world.batches)
+        peer, batch = world.batches[number]
+        if batch.stage == "collide":
+            members = [read for task in batch.tasks for read in task.members]
+            assert all(isinstance(read, KeyRead) for read in members)
+            homes = {read.node for read in members if isinstance(read, KeyRead)}
+            seen.append((world.core.state.workers[peer].node, *homes))
+        world.finish(number, compute_s=5.0)
+    assert seen
+    assert all(len(set(where)) == 1 for where in seen)
+
+
+def test_settings_refuse_a_policy_that_there_is_not() -> None:
+    """A misspelt routing or a negative weight is an error at the start."""
+    assert SchedulerSettings("redis://").policy == Policy()
+    for wrong in ({"routing": "nearest"}, {"locality_weight": -1.0}, {"copies": 0}):
+        with pytest.raises(InvalidArgument):
+            _ = SchedulerSettings("redis://", **wrong).policy  # type: ignore[arg-type]
+
+
+# --- balance ---------------------------------------------------------------------------------------------------------
+
+
+def run_for(world: SchedulerWorld, scenes: list[str], rounds: int, compute_s: float = 0.05) -> None:
+    """An event of each scene every tenth of a second, each busy for a while."""
+    for tick in range(rounds):
+        for scene in scenes:
+            world.submit(event(tick + 10, scene, event_id=f"{scene}-{world.now:.1f}", deadline=world.now + 10))
+        world.run_all(compute_s)
+        world.wait(0.1)
+
+
+def test_groups_that_hash_onto_one_node_are_spread_by_load() -> None:
+    """Three busy scenes end up on three nodes, wherever hashing had put them."""
+    world = SchedulerWorld(nodes=3, workers=3)
+    scenes = on_one_node(world)
+    run_for(world, scenes, rounds=80)
+    assert len({home_of(world, scene) for scene in scenes}) == 3
+    assert all(world.outcomes)
+
+
+def test_without_balance_groups_stay_where_they_hash() -> None:
+    """The knob matters: hashing alone leaves three scenes on one node."""
+    world = SchedulerWorld(nodes=3, workers=3, policy=STRICT)
+    scenes = on_one_node(world)
+    run_for(world, scenes, rounds=80)
+    assert len({home_of(world, scene) for scene in scenes}) == 1
+
+
+def test_idle_groups_are_left_alone() -> None:
+    """A node that is hardly busy gives nothing away: a move costs more than it could gain."""
+    world = SchedulerWorld(nodes=3, workers=3)
+    scenes = on_one_node(world)
+    run_for(world, scenes, rounds=40, compute_s=0.0005)
+    assert world.core.state.balance.moves == 0
+
+
+def test_a_pinned_group_is_not_moved() -> None:
+    """An operator's word counts more than the load."""
+    world = SchedulerWorld(nodes=3, workers=3)
+    scenes = on_one_node(world)
+    pins = tuple((GroupId(SCOPE, scene), home_of(world, scene)) for scene in scenes)
+    world.tell(GroupsPinned(pins))
+    run_for(world, scenes, rounds=80)
+    assert len({home_of(world, scene) for scene in scenes}) == 1
+
+
+def test_nothing_moves_while_groups_are_on_their_way() -> None:
+    """The next move waits until every node has what the last one sent it."""
+    world = SchedulerWorld(nodes=3, workers=3)
+    scenes = on_one_node(world)
+    run_for(world, scenes, rounds=5)
+    for peer in world.core.state.nodes.values():
+        peer.settled = 0
+    before = world.core.state.homes.placement.epoch
+    for tick in range(40):
+        world.submit(*[event(tick, scene, event_id=f"late-{scene}-{tick}", deadline=99) for scene in scenes])
+        world.run_all(0.05)
+        world.now += 0.1
+        for peer in (*world.core.state.gateways, *world.core.state.workers, *world.core.state.nodes):
+            world.tell(PeerSaid(peer, replace(world.beat(), settled=0)))
+    assert world.core.state.homes.placement.epoch == before
+
+
+def test_a_scene_and_its_actors_live_together() -> None:
+    """A hop from a scene to its actors stays on the node."""
+    world = SchedulerWorld(nodes=5, workers=5)
+    world.wait(0.2)
+    assert {home_of(world, f"s/{actor}") for actor in range(30)} == {home_of(world, "s")}
+    assert leads_to_branches(collisions())
+
+
+def test_without_balance_actors_are_spread_by_hash() -> None:
+    """Grouping alone knows nothing of what feeds what."""
+    world = SchedulerWorld(nodes=5, workers=5, policy=STRICT)
+    world.wait(0.2)
+    assert len({home_of(world, f"s/{actor}") for actor in range(30)}) == 5
+
+
+def test_a_scene_that_one_node_cannot_carry_is_set_apart_until_it_cools_down() -> None:
+    """Attraction yields to load, and comes back with it."""
+    world = SchedulerWorld(nodes=3, workers=3)
+    world.wait(0.2)
+    run_for(world, ["s"], rounds=60, compute_s=0.04)  # 10 events/s, three batches each: 1.2 s of a lane per second
+    assert GroupId(SCOPE, "s") in world.core.state.homes.placement.apart
+    assert len({home_of(world, f"s/{actor}") for actor in range(30)}) == 3
+    run_for(world, ["s"], rounds=120, compute_s=0.001)
+    assert not world.core.state.homes.placement.apart
+
+
+def test_a_later_leader_goes_on_from_what_the_earlier_one_decided() -> None:
+    """What was placed stays placed; pins stay pins."""
+    world = SchedulerWorld(nodes=2, workers=2)
+    group = GroupId(SCOPE, "s")
+    adopt(world.core.state, Placement(1, (), {group: "n1"}, together=(SCOPE,), replicas={group: ("n0",)}))
+    assert world.core.state.balance.placed == {group: "n1"}
+    assert list(world.core.state.balance.together) == [SCOPE]
+    assert world.core.state.balance.replicas == {group: ("n0",)}
+
+
+# --- replicas --------------------------------------------------------------------------------------------------------
+
+
+def with_reference() -> Declaration:
+    """A stage that reads one object of the whole pipeline beside its own."""
+    return Declaration(
+        "collisions",
+        0.2,
+        (
+            PoolDeclaration("observations", "/observations/{scene}/{tick:int}", "template", "{scene}"),
+            PoolDeclaration("map", "/map/{scene}", "template", "all"),
+            PoolDeclaration("tracks", "/tracks/{scene}", "template", "{scene}"),
+        ),
+        (
+            StageDeclaration(
+                "track",
+                "observations",
+                needs=(Need("tracks", NeedKind.LATEST), Need("map", NeedKind.LATEST)),
+                emits=("tracks",),
+            ),
+        ),
+    ).versioned()
+
+
+def reads_of_pool(batch: RunBatch, pool: str) -> list[KeyRead | LastRead]:
+    return [
+        read
+        for task in batch.tasks
+        for name, reads in task.needs
+        if name == pool
+        for read in reads
+        if isinstance(read, KeyRead | LastRead)
+    ]
+
+
+def test_a_group_that_many_nodes_read_is_replicated_to_them() -> None:
+    """After a while the map is read on the node where the task runs, and the replica goes when nobody reads it."""
+    world = SchedulerWorld(
+        nodes=3, workers=3, declaration=with_reference(), emits=lambda batch, task: [("tracks", "/tracks/s", "s")]
+    )
+    home = home_of(world, "all")
+    scenes = [scene for scene in SCENES if home_of(world, scene) != home]
+    run_for(world, scenes, rounds=40, compute_s=0.0)
+    assert world.core.state.homes.readers(GroupId(SCOPE, "all"))[0] == home
+    assert len(world.core.state.homes.readers(GroupId(SCOPE, "all"))) == 3
+    world.submit(event(99, scenes[0], deadline=world.now + 10))
+    ((peer, batch),) = world.batches.values()
+    (read,) = reads_of_pool(batch, "map")
+    assert isinstance(read, KeyRead)
+    assert read.node == world.core.state.workers[peer].node
+    world.run_all()
+    world.wait(20)
+    assert world.core.state.homes.readers(GroupId(SCOPE, "all")) == (home,)
+
+
+def test_with_copies_everywhere_a_history_is_read_on_the_spot() -> None:
+    """Every node holds every group: one node answers, and nobody else is asked."""
+    grouped = collisions()
+    pools = tuple(PoolDeclaration(pool.name, pool.template) for pool in grouped.pools)
+    bare = replace(grouped, pools=pools).versioned()
+    world = SchedulerWorld(nodes=2, workers=2, declaration=bare, policy=Policy(math.inf, balance=False, copies=2))
+    world.submit(event())
+    world.finish(1)
+    for peer, batch in world.batches.values():
+        for read in reads_of_pool(batch, "positions"):
+            assert isinstance(read, LastRead)
+            assert read.nodes == (world.core.state.workers[peer].node,)
