@@ -96,6 +96,12 @@ class ValkeyMetadata:
             await self._client.hset(PINS, _name(group), node)
             await self._client.hset(group_key(group), "pinned", node)
 
+    async def unpin(self, group: GroupId) -> bool:
+        """Take a pin back; whether there was one."""
+        with reaching("the correlation metadata"):
+            await self._client.hdel(group_key(group), "pinned")
+            return bool(await self._client.hdel(PINS, _name(group)))
+
     async def record_reads(self, scope: Scope, tasks: Sequence[TaskReads]) -> None:
         with reaching("the correlation metadata"):
             pipeline = self._client.pipeline(transaction=False)

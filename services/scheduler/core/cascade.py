@@ -24,6 +24,8 @@ from covey.model import (
 from covey.services.scheduler.core import ordering
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
+from covey.services.scheduler.core.foreseeing import prefetch
+from covey.services.scheduler.core.foreseeing import remember as remember_for_next
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import use_group
 from covey.services.scheduler.core.state import (
@@ -54,6 +56,7 @@ def begin(step: Step, peer: int, event: Event, plan: PipelinePlan, reserved: int
     state.reserved += reserved
     state.cascades[identity] = cascade
     look_again(step, cascade, event.deadline)
+    prefetch(step, cascade)
     plant(step, cascade)
 
 
@@ -114,6 +117,7 @@ def _make_task(
     cascade.tasks[task.number] = task
     cascade.open_by_stage[plan.id.name] = cascade.open_by_stage.get(plan.id.name, 0) + 1
     ordering.enter(step, task)
+    remember_for_next(state, task)
 
 
 # --- the end of a task -----------------------------------------------------------------------------------------------

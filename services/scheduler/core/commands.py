@@ -7,6 +7,7 @@ from covey.messages import (
     CancelTasks,
     Horizon,
     OutcomeReady,
+    Prefetch,
     RunBatch,
     StoreAgain,
     View,
@@ -20,7 +21,7 @@ class Send:
     """Put a message on a peer's link."""
 
     peer: int
-    message: View | OutcomeReady | StoreAgain | Beat | RunBatch | CancelTasks | Horizon
+    message: View | OutcomeReady | StoreAgain | Beat | RunBatch | CancelTasks | Prefetch | Horizon
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from covey.declaration import Declaration, Missing, PoolDeclaration, graph
+from covey.declaration import Declaration, Missing, Need, NeedKind, PoolDeclaration, StageDeclaration, graph
 from covey.grouping import TemplateRule
 from covey.model import Scope
 from covey.services.scheduler.core.state import PipelinePlan, StageId, StagePlan
@@ -21,11 +21,24 @@ def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
             pool=found.pools[stage.on],
             needs=tuple(found.pools[need.pool] for need in stage.needs),
             state_pool=found.pools[stage.state_pool] if stage.state_pool is not None else None,
+            foreseeable=_foreseeable(declaration, stage),
             fatal=Missing.DROP in joins,
             tolerated=bool(joins) and Missing.DROP not in joins,
         )
     recorded = frozenset(pool.name for pool in declaration.pools if _outlives_an_index(pool))
-    return PipelinePlan(scope, declaration, found, stages, recorded)
+    foresees = any(plan.foreseeable for plan in stages.values())
+    return PipelinePlan(scope, declaration, found, stages, recorded, foresees)
+
+
+def _foreseeable(declaration: Declaration, stage: StageDeclaration) -> tuple[tuple[Need, PoolDeclaration], ...]:
+    """The needs that name their keys, but for the state; of a stage that comes after another."""
+    if not graph(declaration).upstream[stage.name]:
+        return ()
+    return tuple(
+        (need, declaration.pool(need.pool))
+        for need in stage.needs
+        if need.kind is not NeedKind.LAST and need.pool not in (stage.state_pool, stage.on)
+    )
 
 
 def _outlives_an_index(pool: PoolDeclaration) -> bool:

@@ -60,22 +60,25 @@ def member_reads(task: TaskState, state: State) -> tuple[Read, ...]:
 
 
 def task_homes(task: TaskState, state: State) -> tuple[str, ...]:
-    """The nodes that hold most of what a task reads: its members, or what it needs, or its trigger."""
-    scope = task.plan.id.scope
-    if task.members:
-        homes: Counter[tuple[str, ...]] = Counter()
-        for group, count in Counter(member.ref.group for member in task.members).items():
-            homes[state.homes.readers(GroupId(scope, group))] += count
-        return homes.most_common(1)[0][0]
-    for _, reads in reads_of(task, state):
+    """The nodes that hold most of what a task reads: its trigger, its members, what it needs.
+
+    The state counts twice: it is read to be written again.
+    """
+    scope, homes = task.plan.id.scope, state.homes
+    held: Counter[str] = Counter()
+    if task.trigger is not None:
+        held.update(homes.readers(GroupId(scope, task.trigger.ref.group)))
+    for member in task.members:
+        held.update(homes.readers(GroupId(scope, member.ref.group)))
+    for (_, reads), pool in zip(reads_of(task, state), task.plan.needs, strict=True):
         for read in reads:
             if isinstance(read, KeyRead):
-                return state.homes.readers(GroupId(scope, read.group))
-            if isinstance(read, LastRead) and len(read.nodes) == 1:
-                return read.nodes
-    if task.trigger is None:
-        return state.homes.nodes
-    return state.homes.readers(GroupId(scope, task.trigger.ref.group))
+                readers = homes.readers(GroupId(scope, read.group))
+                held.update(readers * 2 if pool is task.plan.state_pool else readers)
+            elif isinstance(read, LastRead) and len(read.nodes) == 1:
+                held.update(read.nodes)
+    most = max(held.values(), default=0)
+    return tuple([node for node, count in held.items() if count == most]) if most > 0 else homes.nodes
 
 
 def reads_near(reads: tuple[Read, ...], scope: Scope, state: State, node: str) -> tuple[Read, ...]:

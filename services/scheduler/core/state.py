@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from covey.declaration import Declaration, Graph, PoolDeclaration, StageDeclaration
+from covey.declaration import Declaration, Graph, Need, PoolDeclaration, StageDeclaration
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
@@ -91,6 +91,8 @@ class StagePlan:
     pool: PoolDeclaration
     needs: tuple[PoolDeclaration, ...]
     state_pool: PoolDeclaration | None
+    foreseeable: tuple[tuple[Need, PoolDeclaration], ...]
+    """Needs of a stage that no event triggers itself, whose keys the fields of its task name."""
     fatal: bool
     """A dropped task of this stage ends its cascade: a join with missing="drop" needs all of them."""
     tolerated: bool
@@ -111,6 +113,8 @@ class PipelinePlan:
     stages: dict[str, StagePlan]
     recorded: frozenset[str]
     """The pools whose groups are seen again and again: those of one key, or of one index, get no record."""
+    foresees: bool
+    """Some stage's reads can be known before it runs."""
 
 
 class StateKey(NamedTuple):
@@ -275,6 +279,14 @@ class NodePeer:
 
 
 @dataclass(slots=True)
+class Foresight:
+    """What the newest event of a group led to: stage, fields and node of its later tasks."""
+
+    event: bytes = b""
+    tasks: list[tuple[StagePlan, dict[str, str | int], str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class GroupUse:
     """What is known of a group's weight, for placement."""
 
@@ -327,6 +339,8 @@ class State:
     """
     batches: dict[int, Batch] = field(default_factory=dict)
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)
+    foresights: OrderedDict[GroupId, Foresight] = field(default_factory=OrderedDict)
+    """By the group of the event."""
     balance: Balance = field(default_factory=Balance)
     tasks_per_event: dict[Scope, float] = field(default_factory=dict)
     predicted_late: int = 0
