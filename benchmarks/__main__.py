@@ -5,7 +5,10 @@ from __future__ import annotations
 import runpy
 import sys
 
-BENCHMARKS = {"replay": "what the mesh sustains on real tracks, by offered rate, with the alerts checked"}
+BENCHMARKS = {
+    "replay": "what the mesh sustains on real tracks, by offered rate, with the alerts checked",
+    "grouping": "what correlation groups are worth, against everything that a user would do instead",
+}
 
 
 def main() -> None:

@@ -23,15 +23,15 @@ from covey.declaration import Declaration, NeedKind, PoolDeclaration, StageDecla
 from covey.errors import Bug, InvalidArgument, NotFound
 from covey.grouping import check_key
 from covey.messages import Task as TaskMessage
-from covey.model import ObjectValue
+from covey.model import READS_RECORDED_MAX, ObjectName, ObjectValue
 from covey.stacking import Row, stacked
 from covey.values import dataclass
 
 if TYPE_CHECKING:
     from covey.declare import Pool
 
-ReadObject = Callable[[str, str, str], Awaitable[ObjectValue | None]]
-"""Reads the current version of (pool, key, group), wherever the group lives; None when there is none."""
+ReadObject = Callable[[str, str, str, int], Awaitable[ObjectValue | None]]
+"""Reads (pool, key, group) at a version, the current one for 0, wherever the group lives; None when there is none."""
 
 Place = Callable[[npt.NDArray[Any]], Any]
 """Copies an array to a device; gives the tensor there."""
@@ -64,6 +64,10 @@ class TaskOutput:
 
     emissions: tuple[EmittedObject, ...] = ()
     failed: str = ""
+    read: tuple[ObjectName, ...] = ()
+    """Of a task that is to be recorded: what it got by itself, each object once."""
+    ungrouped: tuple[str, ...] = ()
+    """For each key, of what it emitted or got, that its pool's group rule did not match: the pool."""
 
 
 class Object:
@@ -135,6 +139,9 @@ class Task:
         self._read = read
         self._emitted: list[EmittedObject] = []
         self._failed = ""
+        self._recorded = inputs.task.record
+        self._got: dict[ObjectName, None] = {}
+        self._ungrouped: list[str] = []
         on = declaration.pool(stage.on)
         self._trigger = Object(on, inputs.trigger) if inputs.trigger is not None else None
         self._members = tuple(Object(on, value) for value in sorted(inputs.members, key=lambda value: value.ref.key))
@@ -179,8 +186,11 @@ class Task:
         """End this task alone, as failed: nothing that it emitted counts, and a join takes it for dropped."""
         self._failed = reason or "the stage failed the task"
 
-    async def get(self, pool: Pool | str, /, **fields: str | int) -> Object | None:
-        """Read what could not be named in `needs`: the current version of an object, None if there is none."""
+    async def get(self, pool: Pool | str, /, *, version: int = 0, **fields: str | int) -> Object | None:
+        """Read what could not be named in `needs`: an object at a version, or the current one; None if there is none.
+
+        Fields of its key that are not given are those of the trigger, or of the join.
+        """
         name = _name(pool)
         if self._read is None:
             raise Bug(f"stage {self._stage.name!r} was given no way to read {name!r}")
@@ -191,12 +201,17 @@ class Task:
             raise InvalidArgument(
                 f"stage {self._stage.name!r} gets from {name!r}: {error.message}", error.reason
             ) from None
-        value = await self._read(name, key, group)
+        if self._recorded and len(self._got) < READS_RECORDED_MAX:
+            self._got[ObjectName(name, key)] = None
+        value = await self._read(name, key, group, version)
         return None if value is None else Object(declaration, value)
 
     def output(self) -> TaskOutput:
         """What the task came to, for the worker."""
-        return TaskOutput(failed=self._failed) if self._failed else TaskOutput(tuple(self._emitted))
+        ungrouped = tuple(self._ungrouped)
+        if self._failed:
+            return TaskOutput(failed=self._failed, ungrouped=ungrouped)
+        return TaskOutput(tuple(self._emitted), read=tuple(self._got), ungrouped=ungrouped)
 
     def _objects(self, pool: str, values: Sequence[ObjectValue]) -> tuple[Object, ...]:
         declaration = self._declaration.pool(pool)
@@ -212,7 +227,10 @@ class Task:
             fields[name] = value.item() if isinstance(value, np.generic) else value
         key = template.render(fields)
         check_key(key)
-        return key, declaration.group_of(key, declaration.fields_of(key))[0]
+        group, matched = declaration.group_of(key, declaration.fields_of(key))
+        if not matched and declaration.rule is not None:
+            self._ungrouped.append(declaration.name)
+        return key, group
 
 
 class Batch:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,12 +25,14 @@ from uuid import uuid4
 
 from covey.batch import Object
 from covey.beside import beside
+from covey.clock import wall_time_ns
 from covey.codec import encode
 from covey.declaration import Codec, Declaration, PoolDeclaration
 from covey.edge import (
     Description,
     EventName,
     GroupWanted,
+    KeysWanted,
     KeyWanted,
     NewEvent,
     NewObject,
@@ -148,10 +150,22 @@ class Client:
         payload = encode((await self._pool(key)).codec, value)
         return await self._edge.put(NewObject(await self._scope(), key, payload, group, previous_version, id))
 
-    async def get(self, key: str, *, version: int = 0, group: str = "") -> Object | None:
-        """One object: the version, or the latest; None if there is none. `group`: the one that it was put with."""
-        found = await self._found(KeyWanted(key, version, group))
+    async def get(self, key: str, *, version: int = 0, at: float | None = None, group: str = "") -> Object | None:
+        """One object: the version, or the latest; None if there is none. `group`: the one that it was put with.
+
+        With `at`, in seconds since 1970 by this machine's clock, the version that was current then, as exactly as the
+        way to its home is short. Versions that were superseded are kept as long as their pool says, or an open event
+        may need them; `get_many` says whether one that is asked for may be gone.
+        """
+        found = await self._found(KeyWanted(key, version, group, _age_s(at)))
         return found[0] if found else None
+
+    async def get_many(self, keys: Sequence[str], *, at: float | None = None, group: str = "") -> Found:
+        """Objects by their keys, in the keys' order without those that there are none of; `at` as `get` has it.
+
+        One round trip to each home. A pool that is strict refuses to be read together with another group.
+        """
+        return await self._found(KeysWanted(tuple(keys), group, _age_s(at)))
 
     async def last(self, series: str, count: int = 1, *, as_of: int | None = None) -> Found:
         """The last `count` objects of a series, a key with `*` for its index, at or before the index `as_of`."""
@@ -164,6 +178,10 @@ class Client:
     async def members(self, pool: str, group: str, limit: int = 1000) -> Found:
         """The current objects of a group in one pool, in key order."""
         return await self._found(GroupWanted(pool, group, limit))
+
+    async def whole_group(self, group: str, limit: int = 1000) -> Found:
+        """The current objects of a group in every pool, in key order, in one round trip."""
+        return await self._found(GroupWanted("", group, limit))
 
     @asynccontextmanager
     async def subscribe(self, pool: str) -> AsyncIterator[AsyncIterator[Object]]:
@@ -312,6 +330,16 @@ class EventStream:
         self._room.release()
         if not pending.done():
             pending.set_result(outcome)
+
+
+def _age_s(at: float | None) -> float | None:
+    """How long ago an instant was. Raises InvalidArgument for one that has yet to come."""
+    if at is None:
+        return None
+    age_s = wall_time_ns() / 1e9 - at
+    if age_s < 0:
+        raise InvalidArgument(f"at={at} is {-age_s:.3f} s in the future")
+    return age_s
 
 
 def _lost(scope: Scope, name: str, message: str) -> Outcome:

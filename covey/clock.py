@@ -20,5 +20,5 @@ class MonotonicClock:
 
 
 def wall_time_ns() -> int:
-    """Nanoseconds since 1970, for spans and file names; never for a decision."""
+    """Nanoseconds since 1970, for spans, file names and instants that a user names; never for a decision."""
     return time.time_ns()

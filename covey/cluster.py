@@ -11,6 +11,7 @@ them. A child that dies is reported and not started again.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -38,6 +39,8 @@ START_S_MAX = 60.0
 POLL_S = 0.05
 GRACE_S = {GATEWAY: 1.2, SCHEDULER: 0.7, "worker": 0.9, "datastore": 0.7}
 """How long each kind may take to stop, in this order; with Valkey's share it stays below 5 s."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Where datastores hand large payloads to the workers beside them, below a folder of the user's own."""
 KILL_AFTER_S = 0.2
 """A process that has not ended so long after its grace is killed."""
 
@@ -67,8 +70,10 @@ class LocalCluster:
         listen: str = "127.0.0.1:0",
         redis_url: str = "",
         settings: Mapping[str, str] | None = None,
+        settings_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """`listen` is the gateway's; logs go to `folder`; `settings` are more COVEY_* variables for every service.
+        """`listen` is the gateway's; logs go to `folder`; `settings` are more COVEY_* variables for every service, and
+        `settings_of` for single ones (datastore-1, scheduler, worker-1, gateway), whatever they would have otherwise.
 
         Without a `redis_url` the cluster has a Valkey of its own, which forgets everything at the end.
         """
@@ -78,6 +83,7 @@ class LocalCluster:
         self._redis_url = redis_url
         self._suffix = f"-{uuid4().hex[:6]}" if redis_url else ""  # others may share that Valkey
         self._settings = dict(settings or {})
+        self._settings_of = dict(settings_of or {})
         self._homes = [f"node-{number}{self._suffix}" for number in range(1, nodes + 1)]
         self._plan = self._planned(workers, listen)
         self._children: dict[str, Child] = {}
@@ -160,7 +166,8 @@ class LocalCluster:
             "COVEY_GRACE_S": str(GRACE_S[_kind(name)]),
         }
         command = tethered([sys.executable, "-m", f"covey.services.{_kind(name)}"])
-        environment = environment_with({**self._settings, **common, **settings})
+        own = self._settings_of.get(name, {})
+        environment = environment_with({**self._settings, **common, **settings, **own}, _shared_folder())
         self._watch(await start_child(name, command, environment, self._folder))
 
     def _watch(self, child: Child) -> None:
@@ -233,6 +240,10 @@ class LocalCluster:
 
     def _expect_ends(self) -> None:
         self._stopping = True
+
+
+def _shared_folder() -> dict[str, str]:
+    return {"COVEY_SHARED_FOLDER": str(SHARED_MEMORY / f"covey-{os.getuid()}")} if SHARED_MEMORY.is_dir() else {}
 
 
 def _kind(name: str) -> str:

@@ -51,12 +51,15 @@ class GroupRuleText:
 
 
 def pattern(text: str) -> GroupRuleText:
-    """A group that an RE2 pattern finds in the key: its group named `group`, else the whole match."""
+    """A group that an RE2 pattern finds in the key: its group named `group`, else the whole match, if there is one."""
     return GroupRuleText("pattern", text)
 
 
 def function(text: str) -> GroupRuleText:
-    """A group that a Python function of the key computes, named `module:function`, importable without torch."""
+    """A group that a Python function of the key computes, named `module:function`; None: the key is on its own.
+
+    Gateways, schedulers and datastores import the module, so it must not need torch: keep it apart from the models.
+    """
     return GroupRuleText("function", text)
 
 
@@ -157,16 +160,18 @@ class Pipeline:
         """Declare the pool of all keys that match `template`, such as `/positions/{scene}/{actor}/{tick:int}`.
 
         `group` says which objects are used together: a template of the key's fields, `covey.pattern` or
-        `covey.function`. It is a hint: without it the program computes the same, only slower. `strict` refuses keys
-        that the rule doesn't match. Objects are kept `ttl_s` seconds, 60 unless told otherwise, and for good in a
-        durable pool; with an index also at most `keep_last` per series. The name is the template's leading text.
+        `covey.function`. Pools whose rules give the same text share that group, and so live together. It is a hint:
+        without it the program computes the same, only slower. `strict` refuses keys that the rule doesn't match, and
+        gets of several keys that are not of one group; other pools count both. Objects are kept `ttl_s` seconds, 60
+        unless told otherwise, and for good in a durable pool; with an index also at most `keep_last` per series. The
+        name is the template's leading text.
         """
         rule = GroupRuleText("template", group) if isinstance(group, str) else group or GroupRuleText("", "")
         with _pointing_at(_users_line()):
             if codec not in tuple(Codec):
                 raise DeclarationError(f"codec is one of {', '.join(Codec)}, not {codec!r}")
             declaration = PoolDeclaration(
-                name=_name_of(template) if name is None else name,
+                name=name_of(template) if name is None else name,
                 template=template,
                 group_kind=rule.kind,
                 group=rule.text,
@@ -275,7 +280,7 @@ def _many(given: Any) -> Sequence[Any]:
     return given if isinstance(given, list | tuple) else (given,)
 
 
-def _name_of(template: str) -> str:
+def name_of(template: str) -> str:
     """The leading literal parts of a template: `/positions/{scene}` is "positions"."""
     Template(template)  # says what is wrong with it, if anything
     parts = template.strip("/").split("/")

@@ -49,11 +49,24 @@ class NewObject:
 
 @dataclass(frozen=True, slots=True)
 class KeyWanted:
-    """One object: the version, or the latest if 0. `group` is the explicit one that it was put with."""
+    """One object: the version, or the latest if 0. `group` is the explicit one that it was put with.
+
+    With `age_s`, the version that was current so many seconds ago.
+    """
 
     key: str
     version: int = 0
     group: str = ""
+    age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeysWanted:
+    """Several objects in the order of their keys: the latest ones, or those that were current `age_s` seconds ago."""
+
+    keys: tuple[str, ...]
+    group: str = ""
+    age_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +88,14 @@ class PrefixWanted:
 
 @dataclass(frozen=True, slots=True)
 class GroupWanted:
-    """The current objects of a group in one pool, in key order."""
+    """The current objects of a group in one pool, or (`pool` empty) in all of the pipeline's, in key order."""
 
     pool: str
     group: str
     limit: int = 1000
 
 
-Wanted = KeyWanted | SeriesWanted | PrefixWanted | GroupWanted
+Wanted = KeyWanted | KeysWanted | SeriesWanted | PrefixWanted | GroupWanted
 
 
 @dataclass(frozen=True, slots=True)

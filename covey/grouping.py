@@ -16,6 +16,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple, Protocol
 
 import re2
@@ -268,7 +269,7 @@ class FunctionRule:
         except Exception as error:  # noqa: BLE001  the user's function: its mistake ends a request, never a process
             message = f"the group function {self.text!r} raised {type(error).__name__} for key {key!r}"
             raise InvalidArgument(message, Reason.NO_GROUP) from error
-        return None if group is None else str(group)
+        return None if group is None else str(group) or None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -289,13 +290,24 @@ def _compiled_pattern(text: str) -> re2._Regexp[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _imported_function(text: str) -> Callable[[str], str | None]:
-    module, _, name = text.partition(":")
+    """The function, for gateways, schedulers and datastores too, which have neither torch nor the user's `__main__`."""
+    path, _, name = text.partition(":")
+    if path == "__main__":
+        raise DeclarationError(f"group function {text!r}: name the module as others import it, not `__main__`")
     try:
-        function = getattr(importlib.import_module(module), name)
+        module = importlib.import_module(path)
+        function = getattr(module, name)
     except (ImportError, AttributeError, ValueError) as error:
         raise DeclarationError(f"group function {text!r} can't be imported: {error}") from None
     if not callable(function):
         raise DeclarationError(f"group function {text!r} is not callable")
+    for taken in vars(module).values():
+        source = taken.__name__ if isinstance(taken, ModuleType) else getattr(taken, "__module__", None)
+        if isinstance(source, str) and source.partition(".")[0] == "torch":
+            raise DeclarationError(
+                f"group function {text!r} is in a module that imports torch, which gateways, schedulers and datastores "
+                f"do without: move it into a module of its own"
+            )
     return function  # type: ignore[no-any-return]
 
 
@@ -314,7 +326,11 @@ def checked_rule(kind: str, text: str, template: Template) -> GroupRule:
         case "pattern":
             if len(text.encode()) > PATTERN_BYTES_MAX:
                 raise DeclarationError(f"group pattern is longer than {PATTERN_BYTES_MAX} bytes")
-            _compiled_pattern(text)
+            named = _compiled_pattern(text).groupindex
+            if named and "group" not in named:
+                raise DeclarationError(
+                    f"group pattern {text!r} names {', '.join(named)}: call the part that is the group `(?P<group>...)`"
+                )
             return PatternRule(text)
         case "function":
             _imported_function(text)

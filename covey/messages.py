@@ -6,10 +6,24 @@ reported and imperative where something is asked; each union at the end of a sec
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.grouping import Scope
-from covey.model import Answer, Event, KeyRead, ObjectName, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read
+from covey.model import (
+    Answer,
+    Event,
+    GroupId,
+    KeyRead,
+    ObjectName,
+    ObjectRef,
+    ObjectValue,
+    Outcome,
+    Placement,
+    Priority,
+    Read,
+)
 from covey.values import dataclass
 
 # --- the leader's view, pushed to gateways, workers and datastores ---------------------------------------------------
@@ -221,11 +235,12 @@ WorkerToScheduler = WorkerJoined | BatchReport | Beat
 
 @dataclass(frozen=True, slots=True)
 class NodeJoined:
-    """First answer of a datastore. `epoch` is the newest it has seen."""
+    """First answer of a datastore. `epoch` is the newest it has seen, and `placement` the newest it acts upon."""
 
     node: str
     address: str
     epoch: int = 0
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +296,20 @@ class Get:
     deadline: float
     traceparents: tuple[str, ...] = ()
     """Of the traced tasks that the reads are for."""
+    known: tuple[ObjectRef, ...] = ()
+    """What the caller holds already: its payloads may be left out of the answer."""
+    shared: bool = False
+    """The caller is on the datastore's host and can read its files."""
+
+
+class SharedFile(NamedTuple):
+    """Where the payload of the object at `position` of the answer at `answer` is, in shared memory (`wire.sharing`)."""
+
+    answer: int
+    position: int
+    name: str
+    offset: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +318,8 @@ class GetDone:
 
     request: int
     answers: tuple[Answer, ...]
+    files: tuple[SharedFile, ...] = ()
+    """Where the payloads are that did not come along; only for callers that share the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,5 +347,84 @@ class Watched:
     message: str = ""
 
 
-ToDatastore = Put | Get | Watch | EndWatch
-FromDatastore = PutDone | GetDone | Watched
+# --- datastore <-> datastore, on the same stream: the one that hands groups over dials ---------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MeetNode:
+    """First on the link. `life` tells the processes of a node apart."""
+
+    request: int
+    node: str
+    life: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMet:
+    """Who answers, and the last hand-over of the other's life that was taken or refused, so that each counts once."""
+
+    request: int
+    life: int
+    last: int = 0
+    refused: tuple[int, ...] = ()
+    """Of the last ones, those that were refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVersion:
+    """One version of an object as a home keeps it: when it was put, and when it lapsed, if it has.
+
+    What was current before `lost_before` may be gone.
+    """
+
+    ref: ObjectRef
+    payload: bytes
+    emission: bytes
+    put_at: float
+    lapsed_at: float | None = None
+    lost_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Take these versions of a group, oldest first, which lives with you by the placement of that epoch.
+
+    With `last` the group is whole. `number` is the last that its home gave to a put, `evicted` what was lost of it.
+    The group is not `sure` when the sender can't know whether another node has had it since.
+    """
+
+    request: int
+    epoch: int
+    joined: int
+    group: GroupId
+    number: int
+    versions: tuple[KeptVersion, ...] = ()
+    evicted: tuple[ObjectName, ...] = ()
+    last: bool = False
+    sure: bool = True
+
+    @property
+    def size(self) -> int:
+        """Payload bytes."""
+        return sum([version.ref.size for version in self.versions])
+
+
+@dataclass(frozen=True, slots=True)
+class HandOverDone:
+    """It is here, or it was refused: the group lives elsewhere by a placement that the sender does not know yet."""
+
+    request: int
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The sender holds nothing that lives elsewhere by the placement of that epoch, and never will while it acts upon
+    it. No group that it has let go of had a number beyond `number`."""
+
+    epoch: int
+    number: int
+
+
+ToDatastore = Put | Get | Watch | EndWatch | MeetNode | HandOver | HandedOver
+FromDatastore = PutDone | GetDone | Watched | NodeMet | HandOverDone

@@ -195,6 +195,8 @@ class Answer:
     status: Status = Status.OK
     reason: Reason = Reason.NONE
     message: str = ""
+    epoch: int = 0
+    """Of a read that several nodes answer: the placement by which this node did. Parts of two make no whole."""
 
 
 # --- placement -------------------------------------------------------------------------------------------------------
@@ -202,10 +204,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A datastore node and where it listens."""
+    """A datastore node and where it listens.
+
+    `joined` names its membership: it is another one after the node was taken for lost, and what it had is gone.
+    """
 
     id: str
     address: str
+    joined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def gather(reads: Sequence[Read], answered: Mapping[str, Sequence[Answer]], loca
             parts[position].append(answer)
             if node != local_node:
                 gets[position] += 1
-                moved_bytes[position] += sum(value.ref.size for value in answer.objects)
+                moved_bytes[position] += sum([value.ref.size for value in answer.objects if value.payload is not None])
     answers = tuple([merge(read, part) for read, part in zip(reads, parts, strict=True)])
     return Fetched(answers, sum(gets), sum(moved_bytes), tuple(zip(gets, moved_bytes, strict=True)))
 
@@ -71,6 +71,8 @@ def merge(read: Read, answers: Sequence[Answer]) -> Answer:
             return replace(answer, objects=(), complete=False)
     if len(answers) == 1:
         return answers[0]
+    if len(dict.fromkeys([answer.epoch for answer in answers])) > 1:
+        return Answer((), False, Status.UNAVAILABLE, Reason.MOVED, "groups moved while several nodes were read")
     complete = all(answer.complete for answer in answers)
     values = _newest([value for answer in answers for value in answer.objects])
     match read:

@@ -68,9 +68,9 @@ def otlp_is_configured(signal: str, environment: Mapping[str, str] | None = None
     )
 
 
-def environment_with(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child process: this one's, with `settings` in it."""
-    return {**os.environ, **settings}
+def environment_with(settings: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child process: this one's, with `settings` in it, and `defaults` where neither has any."""
+    return {**(defaults or {}), **os.environ, **settings}
 
 
 def quieten_grpc() -> None:

@@ -56,6 +56,7 @@ class Attribute(enum.StrEnum):
     BYTES = "covey.bytes"
     OBJECTS = "covey.objects"
     QUEUED_S = "covey.queued_s"
+    CACHE = "covey.cache"
 
 
 class Kind(enum.Enum):
@@ -85,9 +86,14 @@ class Metric(enum.Enum):
     INCOMPLETE_READS = ("covey.reads.incomplete", Kind.COUNTER, "{read}", "Reads of something lost or evicted")
     BYTES_MOVED = ("covey.bytes.moved", Kind.COUNTER, "By", "Payload bytes that crossed between nodes")
     KEYS_UNGROUPED = ("covey.keys.ungrouped", Kind.COUNTER, "{key}", "Keys that their pool's rule did not match")
+    GETS_SPANNING = ("covey.gets.spanning", Kind.COUNTER, "{get}", "Gets of several keys that were of several groups")
     OBJECTS = ("covey.datastore.objects", Kind.GAUGE, "{object}", "Objects that a node holds")
     OBJECT_BYTES = ("covey.datastore.bytes", Kind.GAUGE, "By", "Bytes that a node holds")
     OBJECTS_EVICTED = ("covey.datastore.evicted", Kind.COUNTER, "{object}", "Objects that memory pressure removed")
+    CACHE_HITS = ("covey.worker.cache.hits", Kind.COUNTER, "{read}", "Reads that a worker's memory answered, by cache")
+    CACHE_MISSES = ("covey.worker.cache.misses", Kind.COUNTER, "{read}", "Reads that it could have and did not")
+    CACHE_EVICTED = ("covey.worker.cache.evicted", Kind.COUNTER, "{object}", "Objects that left it unasked for")
+    CACHE_BYTES = ("covey.worker.cache.bytes", Kind.GAUGE, "By", "Payload bytes that it holds")
     GPU_BUSY = ("hw.gpu.utilization", Kind.GAUGE, "1", "Share of the last moments in which a kernel ran")
     GPU_MEMORY = ("hw.gpu.memory.usage", Kind.GAUGE, "By", "Memory of the GPU that is in use")
     EPOCH = ("covey.epoch", Kind.GAUGE, "1", "The leader's epoch, as this process knows it")

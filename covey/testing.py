@@ -11,7 +11,7 @@ on the CPU, in a thread for each worker.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -23,7 +23,7 @@ from covey.clock import MonotonicClock
 from covey.declare import Pipeline, Pool
 from covey.errors import InvalidArgument, NotFound, Status, Unavailable
 from covey.link import MemoryNetwork
-from covey.model import ObjectRef, Outcome, Priority
+from covey.model import ObjectRef, Outcome, Priority, Scope, TaskReads
 from covey.registry import Member, MemoryRegistry
 from covey.services.datastore.core.machine import DatastoreCore
 from covey.services.datastore.core.state import Limits as DatastoreLimits
@@ -32,6 +32,7 @@ from covey.services.datastore.storage.memory import MemoryStorage
 from covey.services.gateway.app import make_gateway
 from covey.services.gateway.shell import Gateway
 from covey.services.scheduler.core.machine import Scheduler
+from covey.services.scheduler.core.state import Limits as SchedulerLimits
 from covey.services.scheduler.metadata import MemoryMetadata
 from covey.services.scheduler.shell import SchedulerShell
 from covey.services.worker.app import make_worker
@@ -74,9 +75,10 @@ class Result:
 class Mesh:
     """A mesh within this process, spoken to by pool and fields; by key, as `covey.connect` does, through `client`."""
 
-    def __init__(self, pipeline: Pipeline, client: Client) -> None:
+    def __init__(self, pipeline: Pipeline, client: Client, reads: Callable[[], Awaitable[list[TaskReads]]]) -> None:
         self.client = client
         self._pipeline = pipeline
+        self._reads = reads
 
     async def send(
         self,
@@ -120,6 +122,10 @@ class Mesh:
         series = self._pipeline.pools[_name(pool)].declaration.compiled.series(fields)
         return await self.client.last(series, count)
 
+    async def reads(self) -> list[TaskReads]:
+        """What the tasks of every event so far have read together: the evidence for `covey.suggesting.suggest`."""
+        return await self._reads()
+
     async def cancel(self, id: str) -> bool:
         """Take an event back; whether it was open."""
         return await self.client.cancel(id)
@@ -154,7 +160,7 @@ async def run_mesh(pipeline: Pipeline, *, nodes: int = 1, workers: int = 1) -> A
             while len(scheduler.state.workers) < workers or not await _is_ready(client, nodes):  # noqa: ASYNC110
                 await asyncio.sleep(WATCH_S)
         try:
-            yield Mesh(pipeline, client)
+            yield Mesh(pipeline, client, parts.reads)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  set aside: task groups would wrap it
             failure = error
     if failure is not None:
@@ -184,9 +190,12 @@ class _Parts:
         self._exchanges = MemoryNetwork()
         """Of datastores, which serve a leader at the same address."""
         self._storage = MemoryStorage(self._clock)
+        self._metadata = MemoryMetadata()
+        self._scheduler: SchedulerShell | None = None
 
     async def add_datastore(self, node: str) -> None:
-        shell = DatastoreShell(DatastoreCore(node, node, DatastoreLimits()), self._storage, self._clock)
+        core = DatastoreCore(node, node, DatastoreLimits())
+        shell = DatastoreShell(core, self._storage, self._exchanges.dial, self._clock)
         self._network.listen(node, shell.serve_lead)
         self._exchanges.listen(node, shell.serve_exchange)
         self._run(shell.run())
@@ -202,11 +211,12 @@ class _Parts:
         await self.registry.register(Member("worker", name, name, node, engine.device), REGISTERED_S)
 
     def add_scheduler(self) -> Scheduler:
-        core = Scheduler(scheduler=SCHEDULER)
+        core = Scheduler(SchedulerLimits(suggest_sample=1), SCHEDULER)
         dial, tracer = self._network.dial, Tracer(NoTelemetry(), Random())
         shell = SchedulerShell(
-            SCHEDULER, core, dial, dial, self.registry, MemoryMetadata(), self._clock, tracer, watch_s=WATCH_S
+            SCHEDULER, core, dial, dial, self.registry, self._metadata, self._clock, tracer, watch_s=WATCH_S
         )
+        self._scheduler = shell
         self._network.listen(SCHEDULER, shell.serve_gateway)
         self._run(shell.run(Member("scheduler", SCHEDULER, SCHEDULER)))
         return core
@@ -215,6 +225,11 @@ class _Parts:
         gateway = make_gateway("gateway", self._network.dial, await self._datastores(), self.registry, self._clock)
         self._run(gateway.run())
         return gateway
+
+    async def reads(self) -> list[TaskReads]:
+        if self._scheduler is not None:
+            await self._scheduler.write_reads()
+        return await self._metadata.reads(Scope(TENANT, self._pipeline.name))
 
     def stop(self) -> None:
         for task in self._running:

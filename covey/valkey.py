@@ -23,7 +23,7 @@ import msgspec
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from covey.declaration import Declaration
 from covey.errors import Reason, Unavailable
@@ -70,7 +70,8 @@ def escaped(name: str) -> str:
 
 @asynccontextmanager
 async def valkey_client(url: str, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Client]:
-    """A client of the server, or of the cluster that it belongs to. Every command ends within about `timeout_s`.
+    """A client of the server, or of the cluster that it belongs to. Every command ends within about `timeout_s`; of a
+    cluster whose nodes don't answer, within as much for each of them.
 
     Raises Unavailable when the server can't be reached.
     """
@@ -106,7 +107,7 @@ def reaching(where: str = "the registry") -> Iterator[None]:
     """Turn what the client library raises into Unavailable."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:  # the second is no RedisError
         raise Unavailable(f"{where} can't be reached: {str(error) or type(error).__name__}", Reason.NONE) from error
 
 

@@ -6,7 +6,7 @@ import csv
 import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 
@@ -38,3 +38,19 @@ def trace(path: Path, speedup: float = 1.0) -> Iterator[float]:
     for earlier, later in pairwise(stamps):
         instant += (later - earlier).total_seconds() / speedup
         yield instant
+
+
+def paced(rate: float, rng: random.Random, start: float = 0.0) -> Iterator[float]:
+    """One arrival in each 1/rate seconds, at a drawn moment, without end: many cameras that know nothing of another."""
+    for number in count():
+        yield start + (number + rng.random()) / rate
+
+
+def turns(sources: int, skewed: bool, rng: random.Random) -> Iterator[int]:
+    """Which source sends next: each once a round, in a drawn order; skewed, every other turn is source 0's."""
+    others = list(range(1 if skewed else 0, sources))
+    while True:
+        for source in rng.sample(others, len(others)):
+            if skewed:
+                yield 0
+            yield source

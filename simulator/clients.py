@@ -56,7 +56,7 @@ class Clients:
         """Send the next tick of a scene; `padding` bytes make its payload as large as wanted."""
         id_ = self.next_id(scene)
         tick = self._ticks[scene] = self._ticks.get(scene, -1) + 1
-        now, payload = gateway.world.now, id_.encode() + b" " * padding
+        now, payload = gateway.world.now, self._traffic.observation(id_, padding)
         paused_s = gateway.paused_s - max(0.0, gateway.paused_until - now)
         sent = Sent(id_, scene, tick, gateway, now, budget_s, paused_s, payload, priority)
         self.sent[id_] = self.open[id_] = sent

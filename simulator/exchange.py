@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from covey.errors import Reason, Status
 from covey.grouping import Scope
 from covey.messages import FromDatastore, Get, GetDone, Put, PutDone, Watched
-from covey.model import Answer, Placement, Read
+from covey.model import Answer, ObjectRef, Placement, Read
 from covey.reads import Fetched, gather, split_by_node
 from covey.simulator.network import End, Network
 from covey.simulator.world import Process
@@ -44,9 +44,18 @@ class Exchange:
         self._process.world.at(deadline, self._expire, self._last)
 
     def fetch(
-        self, scope: Scope, reads: Sequence[Read], deadline: float, node: str, done: Callable[[Fetched], None]
+        self,
+        scope: Scope,
+        reads: Sequence[Read],
+        deadline: float,
+        node: str,
+        done: Callable[[Fetched], None],
+        known: Mapping[Read, tuple[ObjectRef, ...]] | None = None,
     ) -> None:
-        """Ask each node for its part of the reads; `done` gets them merged. `node` is the one that is not remote."""
+        """Ask each node for its part of the reads; `done` gets them merged. `node` is the one that is not remote.
+
+        What a read may find and is `known` comes without its payload, except from the local node.
+        """
         split = split_by_node(reads)
         answered: dict[str, Sequence[Answer]] = {}
 
@@ -57,7 +66,9 @@ class Exchange:
 
         for name, positions in split.items():
             self._last += 1
-            get = Get(self._last, scope, tuple([reads[position] for position in positions]), deadline)
+            wanted = tuple([reads[position] for position in positions])
+            held = tuple([ref for read in wanted for ref in known.get(read, ())]) if known and name != node else ()
+            get = Get(self._last, scope, wanted, deadline, known=held)
             self._ask(name, get, partial(take, name))
             self._process.world.at(deadline, self._expire, self._last)
         if not split:

@@ -60,8 +60,8 @@ class GatewayProcess(Process[Stimulus, Command]):
             case StorePayload(node, put, deadline):
                 number = put.request
                 self._exchange.put(node.id, put, deadline, lambda done: self._stored(number, done))
-            case ReadObjects(number, scope, read, deadline):
-                self._exchange.fetch(scope, [read], deadline, "", lambda found: self._read(number, found))
+            case ReadObjects(number, scope, reads, deadline):
+                self._exchange.fetch(scope, reads, deadline, "", lambda found: self._read(number, found))
             case HangUp():
                 if self._lead is not None:
                     self._lead.close()
@@ -111,7 +111,7 @@ class GatewayProcess(Process[Stimulus, Command]):
             self.post(StoreFailed(number, _error(done.status, done.message, done.reason)))
 
     def _read(self, number: int, found: Fetched) -> None:
-        self.post(ReadDone(number, found.answers[0]))
+        self.post(ReadDone(number, found.answers))
 
 
 def _error(status: Status, message: str, reason: Reason) -> CoveyError:

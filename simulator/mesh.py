@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from covey.messages import RunBatch, Task
 from covey.model import Priority
-from covey.services.worker.core.state import Identity
-from covey.simulator.checkers import Checkers
+from covey.services.scheduler.core.policy import Policy
+from covey.services.worker.core.state import Identity, Limits
 from covey.simulator.datastores import DatastoreProcess
 from covey.simulator.gateways import GatewayProcess
 from covey.simulator.hardware import Device, LatencyTable
@@ -16,7 +18,7 @@ from covey.simulator.network import Network
 from covey.simulator.schedulers import SchedulerProcess
 from covey.simulator.storage import Storage
 from covey.simulator.workers import WorkerProcess
-from covey.simulator.workload import SCOPE, Traffic
+from covey.simulator.workload import SCOPE, Inputs, Traffic
 from covey.simulator.world import Process, World
 
 ELECTION_S = 0.1
@@ -32,17 +34,41 @@ class Size:
     lanes: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a mesh decides, and what its messages go through."""
+
+    policy: Policy = Policy()
+    worker: Limits = Limits()
+    network: Callable[[World, random.Random], Network] = Network
+
+
+class Watcher(Protocol):
+    """Who watches every process, and what tasks read."""
+
+    def stepped(self, process: Any, stimuli: Sequence[Any], commands: Sequence[Any]) -> None: ...
+
+    def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
+
+
 class Mesh:
     """All processes of one world. The registry is always right about who leads, and about nothing else."""
 
     def __init__(
-        self, world: World, size: Size, traffic: Traffic, tables: dict[str, LatencyTable], checkers: Checkers
+        self,
+        world: World,
+        size: Size,
+        traffic: Traffic,
+        tables: dict[str, LatencyTable],
+        watcher: Watcher,
+        ways: Ways | None = None,
     ) -> None:
         self.world = world
         self.size = size
-        self.network = Network(world, world.random("network"))
+        self.ways = ways or Ways()
+        self.network = self.ways.network(world, world.random("network"))
         self.storage = Storage(world.random("storage"))
-        self.checkers = checkers
+        self.watcher = watcher
         self.traffic = traffic
         self.epoch = 0
         self._tables = tables
@@ -103,7 +129,8 @@ class Mesh:
             (SCOPE, self.traffic.declaration),
             roster,
             self._superseded,
-            self.checkers,
+            self.watcher,
+            self.ways.policy,
         )
 
     def crash_leader(self, back_after_s: float, told: bool = True) -> None:
@@ -131,10 +158,10 @@ class Mesh:
     # --- processes ---------------------------------------------------------------------------------------------------
 
     def _node(self, name: str) -> DatastoreProcess:
-        return DatastoreProcess(self.world, name, self.storage, self.checkers)
+        return DatastoreProcess(self.world, name, self.network, self.storage, self.watcher)
 
     def _gateway(self, name: str) -> GatewayProcess:
-        return GatewayProcess(self.world, name, self.network, lambda: self.leader, self.checkers)
+        return GatewayProcess(self.world, name, self.network, lambda: self.leader, self.watcher)
 
     def _worker(self, name: str) -> WorkerProcess:
         node = self.nodes[self.workers.index(name) % len(self.nodes)]
@@ -147,6 +174,7 @@ class Mesh:
             self.network,
             device,
             self.traffic,
-            self.checkers,
+            self.watcher,
             lambda: self.crash(name, back_after_s=1.0),
+            self.ways.worker,
         )

@@ -16,6 +16,7 @@ from covey.simulator.checkers import Checkers
 from covey.simulator.clients import Clients, Sent
 from covey.simulator.hardware import LatencyTable, affine
 from covey.simulator.mesh import Mesh, Size
+from covey.simulator.moves import Mover
 from covey.simulator.violation import Violation
 from covey.simulator.workload import Traffic, collisions, drawn_actors
 from covey.simulator.world import World
@@ -137,6 +138,46 @@ def long_world(
     world.run(world.now + load.budget_s + 1, lambda: not clients.open)
     checkers.outcomes.finished()
     return Run(world, mesh, clients, incidents)
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A world in which groups moved, and how often a pin changed."""
+
+    run: Run
+    moves: int
+
+
+def moving_world(seed: int, events: int = 80) -> Moving:
+    """Groups are pinned here and there while events come, and a node joins; in one world of three with faults too.
+
+    Without faults nothing may be lost: every event ends OK, every history is whole. Raises Violation.
+    """
+    world = World(seed)
+    rng = world.random("shape")
+    declaration = collisions(rng.random() < 0.8, rng.random() < 0.3, batch_max=rng.choice((1, 4, 32)))
+    traffic = Traffic(declaration, drawn_actors(rng.choice((1.0, 3.0)), world.random("actors")), {})
+    clients = Clients(traffic)
+    checkers = Checkers(clients, traffic)
+    size = Size(rng.choice((2, 3, 4)), rng.choice((2, 3)), rng.choice((1, 2)), rng.choice((1, 2)))
+    mesh = Mesh(world, size, traffic, TABLES, checkers)
+    sending_s = rng.choice((1.0, 4.0))
+    heal_at = READY_S + sending_s + 0.5
+    if rng.random() < 0.5:  # it starts late, which takes nothing from anyone
+        mesh.crash(mesh.nodes[-1], rng.uniform(READY_S, heal_at))
+    incidents = []
+    if rng.random() < 1 / 3:
+        rng_of_faults = world.random("faults")
+        incidents = faults.draw(mesh, rng_of_faults, READY_S, heal_at, rng.randint(1, 5))
+        faults.plan(mesh, incidents, rng_of_faults, checkers.leeway)
+    scenes = [f"s{number}" for number in range(rng.choice((1, 3)))]
+    mover = Mover(mesh, world.random("moves"), scenes)
+    mover.start(READY_S, heal_at, mean_s=rng.choice((0.02, 0.1, 0.5)))
+    habits = world.random("clients")
+    for instant in islice(poisson(events / sending_s, world.random("arrivals"), READY_S), events):
+        world.at(min(instant, heal_at), _send_some, mesh, clients, habits, habits.choice(scenes), None)
+    _heal_and_finish(mesh, clients, checkers, scenes, heal_at, bool(incidents))
+    return Moving(Run(world, mesh, clients, incidents), mover.moves)
 
 
 def _send_some(

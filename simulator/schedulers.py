@@ -8,8 +8,17 @@ from typing import Any, assert_never
 from covey.declaration import Declaration
 from covey.grouping import Scope
 from covey.messages import GatewayJoined, LeaderJoined, NodeJoined, OutcomeReady, WorkerJoined
-from covey.services.scheduler.core.commands import Command, Conclude, HangUp, RecordTraces, Send, WriteMetadata
+from covey.services.scheduler.core.commands import (
+    Command,
+    Conclude,
+    HangUp,
+    RecordReads,
+    RecordTraces,
+    Send,
+    WriteMetadata,
+)
 from covey.services.scheduler.core.machine import Scheduler
+from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -43,10 +52,12 @@ class SchedulerProcess(Process[Stimulus, Command]):
         roster: Sequence[tuple[str, str]],
         superseded: Callable[[SchedulerProcess, int], None],
         observer: Observer[Stimulus, Command],
+        policy: Policy | None = None,
     ) -> None:
         """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch."""
         name = f"scheduler-{epoch}"
-        super().__init__(world, name, f"host-{name}", Scheduler(Limits(), name), observer)
+        core = Scheduler(Limits(), name, policy, world.random(name))
+        super().__init__(world, name, f"host-{name}", core, observer)
         self.epoch = epoch
         self._network = network
         self._superseded = superseded
@@ -68,7 +79,7 @@ class SchedulerProcess(Process[Stimulus, Command]):
                     end = self.links[peer]
                     end.close()
                     self.ended(end)
-            case RecordTraces():
+            case RecordTraces() | RecordReads():
                 pass
             case WriteMetadata():
                 self.world.after(METADATA_S, self.post, MetadataWritten())

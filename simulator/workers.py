@@ -9,14 +9,16 @@ from typing import Any, Protocol, assert_never
 
 from covey.errors import Status
 from covey.messages import BatchReport, Put, PutDone, RunBatch, Task, TaskReport
-from covey.model import KeyRead, ObjectRef, ObjectValue, Read
+from covey.model import Answer, KeyRead, ObjectRef, ObjectValue, Read
 from covey.reads import Fetched
 from covey.services.worker.core.commands import (
     Command,
     Compute,
     Exit,
     Fetch,
+    FetchAhead,
     Forget,
+    ForgetAhead,
     Report,
     Resident,
     Retain,
@@ -34,6 +36,7 @@ from covey.services.worker.core.stimuli import (
     Disconnected,
     EmissionsStored,
     EngineLost,
+    FetchedAhead,
     Found,
     InputsFetched,
     Received,
@@ -62,7 +65,7 @@ class Held:
     emitted: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """(task, index of the emission) -> payload."""
     by_version: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
-    """(group, key, version) -> payload, of what was read by its version or stored."""
+    """(group, key, version) -> payload, of what was resident, read so that it may become it, or stored."""
 
 
 class WorkerProcess(Process[Stimulus, Command]):
@@ -79,9 +82,10 @@ class WorkerProcess(Process[Stimulus, Command]):
         traffic: Traffic,
         observer: ComputeObserver,
         exit_: Callable[[], None],
+        limits: Limits | None = None,
     ) -> None:
         """`exit_` is called when the device is lost, so that somebody restarts the worker."""
-        core = WorkerCore(identity, Limits())
+        core = WorkerCore(identity, limits or Limits())
         super().__init__(world, identity.worker, f"host-{identity.node}", core, observer)
         self.device = device
         self.device_is_lost = False
@@ -92,6 +96,7 @@ class WorkerProcess(Process[Stimulus, Command]):
         self._exchange = Exchange(self, network)
         self._held: dict[BatchKey, Held] = {}
         self._resident: dict[Resident, bytes] = {}
+        self._ahead: dict[int, dict[KeyRead, tuple[ObjectValue, ...]]] = {}
 
     def perform(self, command: Command) -> None:
         match command:
@@ -101,6 +106,11 @@ class WorkerProcess(Process[Stimulus, Command]):
                 self._exchange.set_nodes(view.placement)
             case Fetch():
                 self._fetch(command)
+            case FetchAhead():
+                self._fetch_ahead(command)
+            case ForgetAhead(numbers):
+                for number in numbers:
+                    self._ahead.pop(number, None)
             case Compute():
                 self._compute(command)
             case Store():
@@ -141,18 +151,37 @@ class WorkerProcess(Process[Stimulus, Command]):
             payload = self._resident[Resident(fetch.run.scope, read.group, read.key, read.version)]
             ref = ObjectRef(read.pool, read.key, read.group, read.version, len(payload))
             held.found[read] = (ObjectValue(ref, payload),)
+        for read, number, found_by in fetch.ahead:
+            self._keep(held, read, self._ahead[number][found_by])
+        for refs in fetch.known.values():
+            for ref in refs:
+                name = Resident(fetch.run.scope, ref.group, ref.key, ref.version)
+                held.by_version[_name(ref)] = self._resident[name]
 
         def done(fetched: Fetched) -> None:
             found = []
             for read, answer, (gets, moved) in zip(fetch.reads, fetched.answers, fetched.moved, strict=True):
-                held.found[read] = answer.objects
-                if isinstance(read, KeyRead) and read.version:
-                    held.by_version.update({_name(value.ref): value.payload or b"" for value in answer.objects})
-                refs = tuple([value.ref for value in answer.objects])
-                found.append(Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved))
+                objects, unchanged = _completed(answer, held) if read in fetch.known else (answer.objects, 0)
+                self._keep(held, read, objects)
+                found.append(_found(answer, gets, moved, unchanged))
             self.post(InputsFetched(key_of(fetch.run), tuple(found)))
 
-        self._exchange.fetch(fetch.run.scope, fetch.reads, fetch.deadline, self._node, done)
+        self._exchange.fetch(fetch.run.scope, fetch.reads, fetch.deadline, self._node, done, fetch.known)
+
+    def _fetch_ahead(self, fetch: FetchAhead) -> None:
+        def done(fetched: Fetched) -> None:
+            answers = [answer.objects for answer in fetched.answers]
+            self._ahead[fetch.number] = dict(zip(fetch.reads, answers, strict=True))
+            found = [_found(answer, *moved) for answer, moved in zip(fetched.answers, fetched.moved, strict=True)]
+            self.post(FetchedAhead(fetch.number, tuple(found)))
+
+        self._exchange.fetch(fetch.scope, fetch.reads, fetch.deadline, self._node, done)
+
+    def _keep(self, held: Held, read: Read, objects: tuple[ObjectValue, ...]) -> None:
+        """Note what a read found, and have at hand what the core may want to retain of it."""
+        held.found[read] = objects
+        if (isinstance(read, KeyRead) and read.version) or self.core.state.residency.caches:
+            held.by_version.update({_name(value.ref): value.payload or b"" for value in objects})
 
     def _retain(self, retain: Retain) -> None:
         by_version = self._held[retain.batch].by_version
@@ -208,6 +237,20 @@ class WorkerProcess(Process[Stimulus, Command]):
 
 def _name(ref: ObjectRef) -> tuple[str, str, int]:
     return ref.group, ref.key, ref.version
+
+
+def _found(answer: Answer, gets: int, moved: int, unchanged: int = 0) -> Found:
+    refs = tuple([value.ref for value in answer.objects])
+    return Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved, unchanged)
+
+
+def _completed(answer: Answer, held: Held) -> tuple[tuple[ObjectValue, ...], int]:
+    """What was found, with the payloads that did not travel since they were here, and how many those are."""
+    objects = [
+        value if value.payload is not None else ObjectValue(value.ref, held.by_version[_name(value.ref)])
+        for value in answer.objects
+    ]
+    return tuple(objects), sum([value.payload is None for value in answer.objects])
 
 
 def _inputs(task: Task, held: Held) -> Inputs:

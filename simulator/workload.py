@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from covey.declaration import (
@@ -68,6 +68,24 @@ def collisions(grouped: bool = True, durable_state: bool = False, batch_max: int
     ).versioned()
 
 
+class Sized(bytes):
+    """A payload that counts as longer than it is, so that megabytes are simulated without being there."""
+
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def sized(payload: bytes, size: int) -> bytes:
+    """The payload, as one of `size` bytes; as it is when it is longer."""
+    if size <= len(payload):
+        return payload
+    found = Sized(payload)
+    found.size = size
+    return found
+
+
 class Inputs(NamedTuple):
     """What one task got to read."""
 
@@ -97,15 +115,21 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Traffic:
-    """How many actors a scene has at a tick, which events are poison, and how long the observations are."""
+    """How many actors a scene has at a tick, which events are poison, and how large objects are."""
 
     declaration: Declaration
     actors: Callable[[str, int], int]
     poison: Mapping[str, None]
     """Ids of events on which `predict` raises."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Pool -> what its objects count as, in bytes; those of other pools count as long as they are."""
 
     def key(self, scene: str, tick: int) -> str:
         return f"/observations/{scene}/{tick}"
+
+    def observation(self, event_id: str, padding: int = 0) -> bytes:
+        """The payload of an event, with so many bytes more than it needs."""
+        return sized(event_id.encode() + b" " * padding, self.sizes.get("observations", 0))
 
     def run(self, stage: str, task: Task, inputs: Inputs) -> tuple[Emitted, ...]:
         """What a stage emits for a task. Raises Poisoned where its code would."""
@@ -145,7 +169,8 @@ class Traffic:
         declared = self.declaration.pool(pool)
         key = declared.compiled.render(fields)
         group, _ = declared.group_of(key, fields)
-        return Emitted(ObjectRef(pool, key, group, 0, len(payload)), payload.encode())
+        written = sized(payload.encode(), self.sizes.get(pool, 0))
+        return Emitted(ObjectRef(pool, key, group, 0, len(written)), written)
 
 
 def state_read(inputs: Inputs) -> int:

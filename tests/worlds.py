@@ -21,7 +21,7 @@ from covey.messages import (
     View,
     WorkerJoined,
 )
-from covey.model import Event, ObjectRef, ObjectValue, Outcome
+from covey.model import Event, Node, ObjectRef, ObjectValue, Outcome, Placement
 from covey.services.scheduler.core.commands import Command, Conclude, HangUp, Send
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.policy import Policy
@@ -93,7 +93,9 @@ class SchedulerWorld:
 
     def join_node(self, number: int, peer: int | None = None) -> None:
         peer = NODE + number if peer is None else peer
-        self.tell(NodeConnected(peer, NodeJoined(f"n{number}", f"n{number}:1")))
+        nodes = tuple(Node(f"n{each}", f"n{each}:1") for each in range(self.nodes))
+        known = Placement(self.epoch - 1, nodes) if self.epoch > 1 else Placement()
+        self.tell(NodeConnected(peer, NodeJoined(f"n{number}", f"n{number}:1", placement=known)))
         self.tell(PeerSaid(peer, Beat(view=self.core.state.view_number)))
 
     def join_worker(self, number: int, peer: int | None = None) -> None:

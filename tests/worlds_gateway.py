@@ -35,6 +35,8 @@ COLLISIONS = Declaration(
         PoolDeclaration("predictions", "/predictions/{scene}/{tick:int}/{actor}", codec=Codec.BYTES),
         PoolDeclaration("ledger", "/ledger/{scene}/{tick:int}", durable=True),
         PoolDeclaration("alerts", "/alerts/{scene}/{tick:int}"),
+        PoolDeclaration("loose", "/loose/{scene}/{tick:int}", "pattern", "^/loose/(?P<group>[a-z]+)"),
+        PoolDeclaration("strict", "/strict/{scene}/{tick:int}", "pattern", "^/strict/(?P<group>[a-z]+)", strict=True),
     ),
     stages=(
         StageDeclaration("track", "observations", emits=("positions",)),

@@ -14,6 +14,9 @@ _MODULES = {
     "put": "covey.cli.put",
     "get": "covey.cli.get",
     "top": "covey.cli.top",
+    "suggest": "covey.cli.suggest",
+    "pin": "covey.cli.pin",
+    "unpin": "covey.cli.pin",
 }
 """Subcommand -> the module that has a function of that name."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,21 +23,35 @@ from covey.errors import CoveyError, InvalidArgument
 Gateway = Annotated[str, typer.Option(envvar="COVEY_GATEWAY", help="Where the gateway listens.")]
 Tenant = Annotated[str, typer.Option(envvar="COVEY_TENANT", help="Whose pipelines.")]
 Pipeline = Annotated[str, typer.Argument(help="The pipeline's name, as it was declared.")]
+RedisUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="COVEY_REDIS_URL", help="The mesh's Valkey or Redis, such as the valkey address that `covey up` prints."
+    ),
+]
 Json = Annotated[str | None, typer.Option("--json", help="The value, as JSON.")]
 File = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A file that holds the value.")]
 
 VALUE_CHARS_MAX = 400
 """Of a value, as the commands print it."""
 
-__all__ = ["ADDRESS", "TENANT", "File", "Gateway", "Json", "Pipeline", "Tenant", "call", "console", "shown", "value_of"]
+__all__ = [
+    "ADDRESS", "TENANT", "File", "Gateway", "Json", "Pipeline", "RedisUrl", "Tenant",
+    "call", "console", "leave", "shown", "value_of",
+]  # fmt: skip
 
 console = Console(highlight=False)
 
 
 def call(gateway: str, pipeline: str, tenant: str, work: Callable[[Client], Awaitable[int]]) -> None:
     """Do `work` with a client and leave with its exit code."""
+    leave(_called(gateway, pipeline, tenant, work))
+
+
+def leave(work: Coroutine[Any, Any, int]) -> None:
+    """Do `work` and leave with its exit code, or with 1 and the sentence of a CoveyError."""
     try:
-        code = asyncio.run(_called(gateway, pipeline, tenant, work))
+        code = asyncio.run(work)
     except CoveyError as error:
         Console(stderr=True, highlight=False).print(
             f"[red]{error.status}[/] {error.reason}: {error.message}", soft_wrap=True

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from covey.v1 import objects_pb2 as covey_dot_v1_dot_objects__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ovey/v1/datastore.proto\x12\x08\x63ovey.v1\x1a\x16\x63ovey/v1/objects.proto\":\n\x0f\x45xchangeRequest\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.covey.v1.ToDatastore\"=\n\x10\x45xchangeResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.covey.v1.FromDatastore\"\xcc\x01\n\x0bToDatastore\x12\"\n\x03put\x18\x01 \x01(\x0b\x32\x13.covey.v1.PutObjectH\x00\x12#\n\x03get\x18\x02 \x01(\x0b\x32\x14.covey.v1.GetObjectsH\x00\x12 \n\x05watch\x18\x03 \x01(\x0b\x32\x0f.covey.v1.WatchH\x00\x12\'\n\tend_watch\x18\x04 \x01(\x0b\x32\x12.covey.v1.EndWatchH\x00\x12\x1e\n\x04part\x18\x05 \x01(\x0b\x32\x0e.covey.v1.PartH\x00\x42\t\n\x07message\"\xae\x01\n\rFromDatastore\x12%\n\x08put_done\x18\x01 \x01(\x0b\x32\x11.covey.v1.PutDoneH\x00\x12%\n\x08get_done\x18\x02 \x01(\x0b\x32\x11.covey.v1.GetDoneH\x00\x12$\n\x07watched\x18\x03 \x01(\x0b\x32\x11.covey.v1.WatchedH\x00\x12\x1e\n\x04part\x18\x04 \x01(\x0b\x32\x0e.covey.v1.PartH\x00\x42\t\n\x07message\"$\n\x04Part\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xd8\x01\n\tPutObject\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x1e\n\x05scope\x18\x02 \x01(\x0b\x32\x0f.covey.v1.Scope\x12 \n\x03ref\x18\x03 \x01(\x0b\x32\x13.covey.v1.ObjectRef\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x10\n\x08\x65mission\x18\x05 \x01(\x0c\x12\x1d\n\x10previous_version\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04part\x18\x07 \x01(\x04\x12\x13\n\x0btraceparent\x18\x08 \x01(\tB\x13\n\x11_previous_version\"`\n\x07PutDone\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12 \n\x03ref\x18\x02 \x01(\x0b\x32\x13.covey.v1.ObjectRef\x12\"\n\x07verdict\x18\x03 \x01(\x0b\x32\x11.covey.v1.Verdict\"\x85\x01\n\nGetObjects\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x1e\n\x05scope\x18\x02 \x01(\x0b\x32\x0f.covey.v1.Scope\x12\x1d\n\x05reads\x18\x03 \x03(\x0b\x32\x0e.covey.v1.Read\x12\x11\n\tbudget_us\x18\x04 \x01(\x04\x12\x14\n\x0ctraceparents\x18\x05 \x03(\t\"^\n\x07GetDone\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12!\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x10.covey.v1.Answer\x12\x1f\n\x05parts\x18\x03 \x03(\x0b\x32\x10.covey.v1.PartOf\"6\n\x06PartOf\x12\x0c\n\x04part\x18\x01 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\r\x12\x0e\n\x06object\x18\x03 \x01(\r\"F\n\x05Watch\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x1e\n\x05scope\x18\x02 \x01(\x0b\x32\x0f.covey.v1.Scope\x12\x0c\n\x04pool\x18\x03 \x01(\t\"\x1b\n\x08\x45ndWatch\x12\x0f\n\x07request\x18\x01 \x01(\x04\"r\n\x07Watched\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.covey.v1.ObjectValue\x12\"\n\x07verdict\x18\x03 \x01(\x0b\x32\x11.covey.v1.Verdict\x12\x0c\n\x04part\x18\x04 \x01(\x04\"?\n\x0bLeadRequest\x12\x30\n\x08messages\x18\x01 \x03(\x0b\x32\x1e.covey.v1.SchedulerToDatastore\"@\n\x0cLeadResponse\x12\x30\n\x08messages\x18\x01 \x03(\x0b\x32\x1e.covey.v1.DatastoreToScheduler\"\xb1\x01\n\x14SchedulerToDatastore\x12(\n\x06joined\x18\x01 \x01(\x0b\x32\x16.covey.v1.LeaderJoinedH\x00\x12\x1e\n\x04view\x18\x02 \x01(\x0b\x32\x0e.covey.v1.ViewH\x00\x12$\n\x07horizon\x18\x03 \x01(\x0b\x32\x11.covey.v1.HorizonH\x00\x12\x1e\n\x04\x62\x65\x61t\x18\x04 \x01(\x0b\x32\x0e.covey.v1.BeatH\x00\x42\t\n\x07message\"i\n\x14\x44\x61tastoreToScheduler\x12&\n\x06joined\x18\x01 \x01(\x0b\x32\x14.covey.v1.NodeJoinedH\x00\x12\x1e\n\x04\x62\x65\x61t\x18\x02 \x01(\x0b\x32\x0e.covey.v1.BeatH\x00\x42\t\n\x07message\":\n\nNodeJoined\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\'\n\x07Horizon\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x32\x94\x01\n\x10\x44\x61tastoreService\x12\x45\n\x08\x45xchange\x12\x19.covey.v1.ExchangeRequest\x1a\x1a.covey.v1.ExchangeResponse(\x01\x30\x01\x12\x39\n\x04Lead\x12\x15.covey.v1.LeadRequest\x1a\x16.covey.v1.LeadResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63ovey/v1/datastore.proto\x12\x08\x63ovey.v1\x1a\x16\x63ovey/v1/objects.proto\":\n\x0f\x45xchangeRequest\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.covey.v1.ToDatastore\"=\n\x10\x45xchangeResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.covey.v1.FromDatastore\"\xc6\x02\n\x0bToDatastore\x12\"\n\x03put\x18\x01 \x01(\x0b\x32\x13.covey.v1.PutObjectH\x00\x12#\n\x03get\x18\x02 \x01(\x0b\x32\x14.covey.v1.GetObjectsH\x00\x12 \n\x05watch\x18\x03 \x01(\x0b\x32\x0f.covey.v1.WatchH\x00\x12\'\n\tend_watch\x18\x04 \x01(\x0b\x32\x12.covey.v1.EndWatchH\x00\x12\x1e\n\x04part\x18\x05 \x01(\x0b\x32\x0e.covey.v1.PartH\x00\x12\"\n\x04meet\x18\x06 \x01(\x0b\x32\x12.covey.v1.MeetNodeH\x00\x12\'\n\thand_over\x18\x07 \x01(\x0b\x32\x12.covey.v1.HandOverH\x00\x12+\n\x0bhanded_over\x18\x08 \x01(\x0b\x32\x14.covey.v1.HandedOverH\x00\x42\t\n\x07message\"\x82\x02\n\rFromDatastore\x12%\n\x08put_done\x18\x01 \x01(\x0b\x32\x11.covey.v1.PutDoneH\x00\x12%\n\x08get_done\x18\x02 \x01(\x0b\x32\x11.covey.v1.GetDoneH\x00\x12$\n\x07watched\x18\x03 \x01(\x0b\x32\x11.covey.v1.WatchedH\x00\x12\x1e\n\x04part\x18\x04 \x01(\x0b\x32\x0e.covey.v1.PartH\x00\x12 \n\x03met\x18\x05 \x01(\x0b\x32\x11.covey.v1.NodeMetH\x00\x12\x30\n\x0ehand_over_done\x18\x06 \x01(\x0b\x32\x16.covey.v1.HandOverDoneH\x00\x42\t\n\x07message\"$\n\x04Part\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xd8\x01\n\tPutObject\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x1e\n\x05scope\x18\x02 \x01(\x0b\x32\x0f.covey.v1.Scope\x12 \n\x03ref\x18\x03 \x01(\x0b\x32\x13.covey.v1.ObjectRef\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\x12\x10\n\x08\x65mission\x18\x05 \x01(\x0c\x12\x1d\n\x10previous_version\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04part\x18\x07 \x01(\x04\x12\x13\n\x0btraceparent\x18\x08 \x01(\tB\x13\n\x11_previous_version\"`\n\x07PutDone\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12 \n\x03ref\x18\x02 \x01(\x0b\x32\x13.covey.v1.ObjectRef\x12\"\n\x07verdict\x18\x03 \x01(\x0b\x32\x11.covey.v1.Verdict\"\xb9\x01\n\nGetObjects\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x1e\n\x05scope\x18\x02 \x01(\x0b\x32\x0f.covey.v1.Scope\x12\x1d\n\x05reads\x18\x03 \x03(\x0b\x32\x0e.covey.v1.Read\x12\x11\n\tbudget_us\x18\x04 \x01(\x04\x12\x14\n\x0ctraceparents\x18\x05 \x03(\t\x12\"\n\x05known\x18\x06 \x03(\x0b\x32\x13.covey.v1.ObjectRef\x12\x0e\n\x06shared\x18\x07 \x01(\x08\"\x7f\n\x07GetDone\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12!\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x10.covey.v1.Answer\x12\x1f\n\x05parts\x18\x03 \x03(\x0b\x32\x10.covey.v1.PartOf\x12\x1f\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x10.covey.v1.FileOf\"6\n\x06PartOf\x12\x0c\n\x04part\x18\x01 \x01(\x04\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\r\x12\x0e\n\x06object\x18\x03 \x01(\r\"U\n\x06\x46ileOf\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\r\x12\x0e\n\x06object\x18\x02 \x01(\r\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x04\x12\r\n\x05until\x18\x05 \x01(\x04\"F\n\x05Watch\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x1e\n\x05scope\x18\x02 \x01(\x0b\x32\x0f.covey.v1.Scope\x12\x0c\n\x04pool\x18\x03 \x01(\t\"\x1b\n\x08\x45ndWatch\x12\x0f\n\x07request\x18\x01 \x01(\x04\"r\n\x07Watched\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.covey.v1.ObjectValue\x12\"\n\x07verdict\x18\x03 \x01(\x0b\x32\x11.covey.v1.Verdict\x12\x0c\n\x04part\x18\x04 \x01(\x04\"7\n\x08MeetNode\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x0c\n\x04life\x18\x03 \x01(\x04\"G\n\x07NodeMet\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x0c\n\x04life\x18\x02 \x01(\x04\x12\x0c\n\x04last\x18\x03 \x01(\x04\x12\x0f\n\x07refused\x18\x04 \x03(\x04\"\xaa\x01\n\x0bKeptVersion\x12 \n\x03ref\x18\x01 \x01(\x0b\x32\x13.covey.v1.ObjectRef\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x10\n\x08\x65mission\x18\x03 \x01(\x0c\x12\x0e\n\x06\x61ge_us\x18\x04 \x01(\x04\x12\x16\n\tlapsed_us\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x07lost_us\x18\x06 \x01(\x04H\x01\x88\x01\x01\x42\x0c\n\n_lapsed_usB\n\n\x08_lost_us\"\xf5\x01\n\x08HandOver\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06joined\x18\x03 \x01(\x04\x12\x1e\n\x05scope\x18\x04 \x01(\x0b\x32\x0f.covey.v1.Scope\x12\r\n\x05group\x18\x05 \x01(\t\x12\x0e\n\x06number\x18\x06 \x01(\x04\x12\'\n\x08versions\x18\x07 \x03(\x0b\x32\x15.covey.v1.KeptVersion\x12%\n\x07\x65victed\x18\x08 \x03(\x0b\x32\x14.covey.v1.ObjectName\x12\x0c\n\x04last\x18\t \x01(\x08\x12\x0e\n\x06unsure\x18\n \x01(\x08\x12\x0c\n\x04part\x18\x0b \x01(\x04\"0\n\x0cHandOverDone\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x0f\n\x07refused\x18\x02 \x01(\x08\"+\n\nHandedOver\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06number\x18\x02 \x01(\x04\"?\n\x0bLeadRequest\x12\x30\n\x08messages\x18\x01 \x03(\x0b\x32\x1e.covey.v1.SchedulerToDatastore\"@\n\x0cLeadResponse\x12\x30\n\x08messages\x18\x01 \x03(\x0b\x32\x1e.covey.v1.DatastoreToScheduler\"\xb1\x01\n\x14SchedulerToDatastore\x12(\n\x06joined\x18\x01 \x01(\x0b\x32\x16.covey.v1.LeaderJoinedH\x00\x12\x1e\n\x04view\x18\x02 \x01(\x0b\x32\x0e.covey.v1.ViewH\x00\x12$\n\x07horizon\x18\x03 \x01(\x0b\x32\x11.covey.v1.HorizonH\x00\x12\x1e\n\x04\x62\x65\x61t\x18\x04 \x01(\x0b\x32\x0e.covey.v1.BeatH\x00\x42\t\n\x07message\"i\n\x14\x44\x61tastoreToScheduler\x12&\n\x06joined\x18\x01 \x01(\x0b\x32\x14.covey.v1.NodeJoinedH\x00\x12\x1e\n\x04\x62\x65\x61t\x18\x02 \x01(\x0b\x32\x0e.covey.v1.BeatH\x00\x42\t\n\x07message\"b\n\nNodeJoined\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12&\n\tplacement\x18\x04 \x01(\x0b\x32\x13.covey.v1.Placement\"\'\n\x07Horizon\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05\x61ge_s\x18\x02 \x01(\x01\x32\x94\x01\n\x10\x44\x61tastoreService\x12\x45\n\x08\x45xchange\x12\x19.covey.v1.ExchangeRequest\x1a\x1a.covey.v1.ExchangeResponse(\x01\x30\x01\x12\x39\n\x04Lead\x12\x15.covey.v1.LeadRequest\x1a\x16.covey.v1.LeadResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,39 +37,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXCHANGERESPONSE']._serialized_start=122
   _globals['_EXCHANGERESPONSE']._serialized_end=183
   _globals['_TODATASTORE']._serialized_start=186
-  _globals['_TODATASTORE']._serialized_end=390
-  _globals['_FROMDATASTORE']._serialized_start=393
-  _globals['_FROMDATASTORE']._serialized_end=567
-  _globals['_PART']._serialized_start=569
-  _globals['_PART']._serialized_end=605
-  _globals['_PUTOBJECT']._serialized_start=608
-  _globals['_PUTOBJECT']._serialized_end=824
-  _globals['_PUTDONE']._serialized_start=826
-  _globals['_PUTDONE']._serialized_end=922
-  _globals['_GETOBJECTS']._serialized_start=925
-  _globals['_GETOBJECTS']._serialized_end=1058
-  _globals['_GETDONE']._serialized_start=1060
-  _globals['_GETDONE']._serialized_end=1154
-  _globals['_PARTOF']._serialized_start=1156
-  _globals['_PARTOF']._serialized_end=1210
-  _globals['_WATCH']._serialized_start=1212
-  _globals['_WATCH']._serialized_end=1282
-  _globals['_ENDWATCH']._serialized_start=1284
-  _globals['_ENDWATCH']._serialized_end=1311
-  _globals['_WATCHED']._serialized_start=1313
-  _globals['_WATCHED']._serialized_end=1427
-  _globals['_LEADREQUEST']._serialized_start=1429
-  _globals['_LEADREQUEST']._serialized_end=1492
-  _globals['_LEADRESPONSE']._serialized_start=1494
-  _globals['_LEADRESPONSE']._serialized_end=1558
-  _globals['_SCHEDULERTODATASTORE']._serialized_start=1561
-  _globals['_SCHEDULERTODATASTORE']._serialized_end=1738
-  _globals['_DATASTORETOSCHEDULER']._serialized_start=1740
-  _globals['_DATASTORETOSCHEDULER']._serialized_end=1845
-  _globals['_NODEJOINED']._serialized_start=1847
-  _globals['_NODEJOINED']._serialized_end=1905
-  _globals['_HORIZON']._serialized_start=1907
-  _globals['_HORIZON']._serialized_end=1946
-  _globals['_DATASTORESERVICE']._serialized_start=1949
-  _globals['_DATASTORESERVICE']._serialized_end=2097
+  _globals['_TODATASTORE']._serialized_end=512
+  _globals['_FROMDATASTORE']._serialized_start=515
+  _globals['_FROMDATASTORE']._serialized_end=773
+  _globals['_PART']._serialized_start=775
+  _globals['_PART']._serialized_end=811
+  _globals['_PUTOBJECT']._serialized_start=814
+  _globals['_PUTOBJECT']._serialized_end=1030
+  _globals['_PUTDONE']._serialized_start=1032
+  _globals['_PUTDONE']._serialized_end=1128
+  _globals['_GETOBJECTS']._serialized_start=1131
+  _globals['_GETOBJECTS']._serialized_end=1316
+  _globals['_GETDONE']._serialized_start=1318
+  _globals['_GETDONE']._serialized_end=1445
+  _globals['_PARTOF']._serialized_start=1447
+  _globals['_PARTOF']._serialized_end=1501
+  _globals['_FILEOF']._serialized_start=1503
+  _globals['_FILEOF']._serialized_end=1588
+  _globals['_WATCH']._serialized_start=1590
+  _globals['_WATCH']._serialized_end=1660
+  _globals['_ENDWATCH']._serialized_start=1662
+  _globals['_ENDWATCH']._serialized_end=1689
+  _globals['_WATCHED']._serialized_start=1691
+  _globals['_WATCHED']._serialized_end=1805
+  _globals['_MEETNODE']._serialized_start=1807
+  _globals['_MEETNODE']._serialized_end=1862
+  _globals['_NODEMET']._serialized_start=1864
+  _globals['_NODEMET']._serialized_end=1935
+  _globals['_KEPTVERSION']._serialized_start=1938
+  _globals['_KEPTVERSION']._serialized_end=2108
+  _globals['_HANDOVER']._serialized_start=2111
+  _globals['_HANDOVER']._serialized_end=2356
+  _globals['_HANDOVERDONE']._serialized_start=2358
+  _globals['_HANDOVERDONE']._serialized_end=2406
+  _globals['_HANDEDOVER']._serialized_start=2408
+  _globals['_HANDEDOVER']._serialized_end=2451
+  _globals['_LEADREQUEST']._serialized_start=2453
+  _globals['_LEADREQUEST']._serialized_end=2516
+  _globals['_LEADRESPONSE']._serialized_start=2518
+  _globals['_LEADRESPONSE']._serialized_end=2582
+  _globals['_SCHEDULERTODATASTORE']._serialized_start=2585
+  _globals['_SCHEDULERTODATASTORE']._serialized_end=2762
+  _globals['_DATASTORETOSCHEDULER']._serialized_start=2764
+  _globals['_DATASTORETOSCHEDULER']._serialized_end=2869
+  _globals['_NODEJOINED']._serialized_start=2871
+  _globals['_NODEJOINED']._serialized_end=2969
+  _globals['_HORIZON']._serialized_start=2971
+  _globals['_HORIZON']._serialized_end=3010
+  _globals['_DATASTORESERVICE']._serialized_start=3013
+  _globals['_DATASTORESERVICE']._serialized_end=3161
 # @@protoc_insertion_point(module_scope)

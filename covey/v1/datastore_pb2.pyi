@@ -20,30 +20,40 @@ class ExchangeResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[FromDatastore, _Mapping]]] = ...) -> None: ...
 
 class ToDatastore(_message.Message):
-    __slots__ = ("put", "get", "watch", "end_watch", "part")
+    __slots__ = ("put", "get", "watch", "end_watch", "part", "meet", "hand_over", "handed_over")
     PUT_FIELD_NUMBER: _ClassVar[int]
     GET_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
     END_WATCH_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    MEET_FIELD_NUMBER: _ClassVar[int]
+    HAND_OVER_FIELD_NUMBER: _ClassVar[int]
+    HANDED_OVER_FIELD_NUMBER: _ClassVar[int]
     put: PutObject
     get: GetObjects
     watch: Watch
     end_watch: EndWatch
     part: Part
-    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ...) -> None: ...
+    meet: MeetNode
+    hand_over: HandOver
+    handed_over: HandedOver
+    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ..., meet: _Optional[_Union[MeetNode, _Mapping]] = ..., hand_over: _Optional[_Union[HandOver, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ...) -> None: ...
 
 class FromDatastore(_message.Message):
-    __slots__ = ("put_done", "get_done", "watched", "part")
+    __slots__ = ("put_done", "get_done", "watched", "part", "met", "hand_over_done")
     PUT_DONE_FIELD_NUMBER: _ClassVar[int]
     GET_DONE_FIELD_NUMBER: _ClassVar[int]
     WATCHED_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    MET_FIELD_NUMBER: _ClassVar[int]
+    HAND_OVER_DONE_FIELD_NUMBER: _ClassVar[int]
     put_done: PutDone
     get_done: GetDone
     watched: Watched
     part: Part
-    def __init__(self, put_done: _Optional[_Union[PutDone, _Mapping]] = ..., get_done: _Optional[_Union[GetDone, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ...) -> None: ...
+    met: NodeMet
+    hand_over_done: HandOverDone
+    def __init__(self, put_done: _Optional[_Union[PutDone, _Mapping]] = ..., get_done: _Optional[_Union[GetDone, _Mapping]] = ..., watched: _Optional[_Union[Watched, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ..., met: _Optional[_Union[NodeMet, _Mapping]] = ..., hand_over_done: _Optional[_Union[HandOverDone, _Mapping]] = ...) -> None: ...
 
 class Part(_message.Message):
     __slots__ = ("number", "data")
@@ -84,28 +94,34 @@ class PutDone(_message.Message):
     def __init__(self, request: _Optional[int] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ...) -> None: ...
 
 class GetObjects(_message.Message):
-    __slots__ = ("request", "scope", "reads", "budget_us", "traceparents")
+    __slots__ = ("request", "scope", "reads", "budget_us", "traceparents", "known", "shared")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     READS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_US_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENTS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     request: int
     scope: _objects_pb2.Scope
     reads: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Read]
     budget_us: int
     traceparents: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., budget_us: _Optional[int] = ..., traceparents: _Optional[_Iterable[str]] = ...) -> None: ...
+    known: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectRef]
+    shared: bool
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., reads: _Optional[_Iterable[_Union[_objects_pb2.Read, _Mapping]]] = ..., budget_us: _Optional[int] = ..., traceparents: _Optional[_Iterable[str]] = ..., known: _Optional[_Iterable[_Union[_objects_pb2.ObjectRef, _Mapping]]] = ..., shared: _Optional[bool] = ...) -> None: ...
 
 class GetDone(_message.Message):
-    __slots__ = ("request", "answers", "parts")
+    __slots__ = ("request", "answers", "parts", "files")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
     request: int
     answers: _containers.RepeatedCompositeFieldContainer[_objects_pb2.Answer]
     parts: _containers.RepeatedCompositeFieldContainer[PartOf]
-    def __init__(self, request: _Optional[int] = ..., answers: _Optional[_Iterable[_Union[_objects_pb2.Answer, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[PartOf, _Mapping]]] = ...) -> None: ...
+    files: _containers.RepeatedCompositeFieldContainer[FileOf]
+    def __init__(self, request: _Optional[int] = ..., answers: _Optional[_Iterable[_Union[_objects_pb2.Answer, _Mapping]]] = ..., parts: _Optional[_Iterable[_Union[PartOf, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[FileOf, _Mapping]]] = ...) -> None: ...
 
 class PartOf(_message.Message):
     __slots__ = ("part", "answer", "object")
@@ -116,6 +132,20 @@ class PartOf(_message.Message):
     answer: int
     object: int
     def __init__(self, part: _Optional[int] = ..., answer: _Optional[int] = ..., object: _Optional[int] = ...) -> None: ...
+
+class FileOf(_message.Message):
+    __slots__ = ("answer", "object", "name", "offset", "until")
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    answer: int
+    object: int
+    name: str
+    offset: int
+    until: int
+    def __init__(self, answer: _Optional[int] = ..., object: _Optional[int] = ..., name: _Optional[str] = ..., offset: _Optional[int] = ..., until: _Optional[int] = ...) -> None: ...
 
 class Watch(_message.Message):
     __slots__ = ("request", "scope", "pool")
@@ -144,6 +174,86 @@ class Watched(_message.Message):
     verdict: _objects_pb2.Verdict
     part: int
     def __init__(self, request: _Optional[int] = ..., value: _Optional[_Union[_objects_pb2.ObjectValue, _Mapping]] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ..., part: _Optional[int] = ...) -> None: ...
+
+class MeetNode(_message.Message):
+    __slots__ = ("request", "node", "life")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    node: str
+    life: int
+    def __init__(self, request: _Optional[int] = ..., node: _Optional[str] = ..., life: _Optional[int] = ...) -> None: ...
+
+class NodeMet(_message.Message):
+    __slots__ = ("request", "life", "last", "refused")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    LIFE_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    life: int
+    last: int
+    refused: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, request: _Optional[int] = ..., life: _Optional[int] = ..., last: _Optional[int] = ..., refused: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class KeptVersion(_message.Message):
+    __slots__ = ("ref", "payload", "emission", "age_us", "lapsed_us", "lost_us")
+    REF_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    EMISSION_FIELD_NUMBER: _ClassVar[int]
+    AGE_US_FIELD_NUMBER: _ClassVar[int]
+    LAPSED_US_FIELD_NUMBER: _ClassVar[int]
+    LOST_US_FIELD_NUMBER: _ClassVar[int]
+    ref: _objects_pb2.ObjectRef
+    payload: bytes
+    emission: bytes
+    age_us: int
+    lapsed_us: int
+    lost_us: int
+    def __init__(self, ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., age_us: _Optional[int] = ..., lapsed_us: _Optional[int] = ..., lost_us: _Optional[int] = ...) -> None: ...
+
+class HandOver(_message.Message):
+    __slots__ = ("request", "epoch", "joined", "scope", "group", "number", "versions", "evicted", "last", "unsure", "part")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    JOINED_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    EVICTED_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    UNSURE_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    epoch: int
+    joined: int
+    scope: _objects_pb2.Scope
+    group: str
+    number: int
+    versions: _containers.RepeatedCompositeFieldContainer[KeptVersion]
+    evicted: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectName]
+    last: bool
+    unsure: bool
+    part: int
+    def __init__(self, request: _Optional[int] = ..., epoch: _Optional[int] = ..., joined: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., group: _Optional[str] = ..., number: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[KeptVersion, _Mapping]]] = ..., evicted: _Optional[_Iterable[_Union[_objects_pb2.ObjectName, _Mapping]]] = ..., last: _Optional[bool] = ..., unsure: _Optional[bool] = ..., part: _Optional[int] = ...) -> None: ...
+
+class HandOverDone(_message.Message):
+    __slots__ = ("request", "refused")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    refused: bool
+    def __init__(self, request: _Optional[int] = ..., refused: _Optional[bool] = ...) -> None: ...
+
+class HandedOver(_message.Message):
+    __slots__ = ("epoch", "number")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    number: int
+    def __init__(self, epoch: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class LeadRequest(_message.Message):
     __slots__ = ("messages",)
@@ -178,14 +288,16 @@ class DatastoreToScheduler(_message.Message):
     def __init__(self, joined: _Optional[_Union[NodeJoined, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ...) -> None: ...
 
 class NodeJoined(_message.Message):
-    __slots__ = ("node", "address", "epoch")
+    __slots__ = ("node", "address", "epoch", "placement")
     NODE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     node: str
     address: str
     epoch: int
-    def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+    placement: _objects_pb2.Placement
+    def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., epoch: _Optional[int] = ..., placement: _Optional[_Union[_objects_pb2.Placement, _Mapping]] = ...) -> None: ...
 
 class Horizon(_message.Message):
     __slots__ = ("epoch", "age_s")

@@ -97,28 +97,38 @@ class PutResponse(_message.Message):
     def __init__(self, ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("pipeline", "key", "series", "prefix", "in_group", "version", "count", "as_of", "group", "pool")
+    __slots__ = ("pipeline", "key", "series", "prefix", "in_group", "keys", "version", "count", "as_of", "group", "pool", "age_us")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     SERIES_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     IN_GROUP_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
+    AGE_US_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     key: str
     series: str
     prefix: str
     in_group: str
+    keys: Keys
     version: int
     count: int
     as_of: int
     group: str
     pool: str
-    def __init__(self, pipeline: _Optional[str] = ..., key: _Optional[str] = ..., series: _Optional[str] = ..., prefix: _Optional[str] = ..., in_group: _Optional[str] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., as_of: _Optional[int] = ..., group: _Optional[str] = ..., pool: _Optional[str] = ...) -> None: ...
+    age_us: int
+    def __init__(self, pipeline: _Optional[str] = ..., key: _Optional[str] = ..., series: _Optional[str] = ..., prefix: _Optional[str] = ..., in_group: _Optional[str] = ..., keys: _Optional[_Union[Keys, _Mapping]] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., as_of: _Optional[int] = ..., group: _Optional[str] = ..., pool: _Optional[str] = ..., age_us: _Optional[int] = ...) -> None: ...
+
+class Keys(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetResponse(_message.Message):
     __slots__ = ("objects", "incomplete")

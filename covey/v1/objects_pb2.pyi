@@ -192,22 +192,26 @@ class Read(_message.Message):
     def __init__(self, last: _Optional[_Union[LastRead, _Mapping]] = ..., key: _Optional[_Union[KeyRead, _Mapping]] = ..., scan: _Optional[_Union[ScanRead, _Mapping]] = ...) -> None: ...
 
 class Answer(_message.Message):
-    __slots__ = ("objects", "incomplete", "verdict")
+    __slots__ = ("objects", "incomplete", "verdict", "epoch")
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     objects: _containers.RepeatedCompositeFieldContainer[ObjectValue]
     incomplete: bool
     verdict: Verdict
-    def __init__(self, objects: _Optional[_Iterable[_Union[ObjectValue, _Mapping]]] = ..., incomplete: _Optional[bool] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ...) -> None: ...
+    epoch: int
+    def __init__(self, objects: _Optional[_Iterable[_Union[ObjectValue, _Mapping]]] = ..., incomplete: _Optional[bool] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("id", "address")
+    __slots__ = ("id", "address", "joined")
     ID_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    JOINED_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+    joined: int
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., joined: _Optional[int] = ...) -> None: ...
 
 class PlacementException(_message.Message):
     __slots__ = ("scope", "group", "node")
@@ -228,6 +232,14 @@ class PlacementReplicas(_message.Message):
     group: str
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ObjectName(_message.Message):
+    __slots__ = ("pool", "key")
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    pool: str
+    key: str
+    def __init__(self, pool: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
 class GroupName(_message.Message):
     __slots__ = ("scope", "group")

@@ -153,14 +153,6 @@ class Emission(_message.Message):
     value: _objects_pb2.ObjectValue
     def __init__(self, index: _Optional[int] = ..., value: _Optional[_Union[_objects_pb2.ObjectValue, _Mapping]] = ...) -> None: ...
 
-class ObjectName(_message.Message):
-    __slots__ = ("pool", "key")
-    POOL_FIELD_NUMBER: _ClassVar[int]
-    KEY_FIELD_NUMBER: _ClassVar[int]
-    pool: str
-    key: str
-    def __init__(self, pool: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
-
 class TaskReport(_message.Message):
     __slots__ = ("number", "verdict", "emissions", "incomplete", "remote_gets", "bytes_moved", "read")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -176,8 +168,8 @@ class TaskReport(_message.Message):
     incomplete: bool
     remote_gets: int
     bytes_moved: int
-    read: _containers.RepeatedCompositeFieldContainer[ObjectName]
-    def __init__(self, number: _Optional[int] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ..., emissions: _Optional[_Iterable[_Union[Emission, _Mapping]]] = ..., incomplete: _Optional[bool] = ..., remote_gets: _Optional[int] = ..., bytes_moved: _Optional[int] = ..., read: _Optional[_Iterable[_Union[ObjectName, _Mapping]]] = ...) -> None: ...
+    read: _containers.RepeatedCompositeFieldContainer[_objects_pb2.ObjectName]
+    def __init__(self, number: _Optional[int] = ..., verdict: _Optional[_Union[_objects_pb2.Verdict, _Mapping]] = ..., emissions: _Optional[_Iterable[_Union[Emission, _Mapping]]] = ..., incomplete: _Optional[bool] = ..., remote_gets: _Optional[int] = ..., bytes_moved: _Optional[int] = ..., read: _Optional[_Iterable[_Union[_objects_pb2.ObjectName, _Mapping]]] = ...) -> None: ...
 
 class BatchReport(_message.Message):
     __slots__ = ("number", "epoch", "tasks", "fetch_s", "wait_s", "compute_s", "store_s")

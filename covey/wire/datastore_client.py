@@ -10,23 +10,35 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import NamedTuple, Protocol, assert_never
+from typing import NamedTuple, assert_never
 
 from covey.clock import Clock
-from covey.errors import CoveyError, DeadlineExceeded, Reason, ResourceExhausted, Status, Unavailable
+from covey.errors import CoveyError, DeadlineExceeded, Reason, Status, Unavailable
 from covey.grouping import Scope
 from covey.link import Dial, Link, LinkClosed
-from covey.messages import EndWatch, FromDatastore, Get, GetDone, Put, PutDone, ToDatastore, Watch, Watched
+from covey.messages import (
+    EndWatch,
+    FromDatastore,
+    Get,
+    GetDone,
+    HandOverDone,
+    NodeMet,
+    Put,
+    PutDone,
+    ToDatastore,
+    Watch,
+    Watched,
+)
 from covey.model import Answer, ObjectRef, ObjectValue, Placement, Read
 from covey.reads import Fetched, gather, split_by_node
+from covey.wire.listeners import Listener, OneOfReplies, Replies, Reply, Watcher
+from covey.wire.sharing import SharedFiles
 from covey.wire.status import error_of
 
 DatastoreLink = Link[ToDatastore, FromDatastore]
-
-WATCH_UNREAD_MAX = 1_000
-"""Objects that a watch may leave unread before it is ended with SLOW_READER."""
 
 
 class NewPut(NamedTuple):
@@ -42,10 +54,19 @@ class NewPut(NamedTuple):
 class DatastoreClient:
     """Puts into, reads from and watches the datastores; an async context, at whose end its links are closed.
 
-    `set_nodes` says where the nodes listen.
+    `set_nodes` says where the nodes listen; `near` names those that are reached by another address from here. Through
+    `shared`, large payloads of a `get`'s local node come in files.
     """
 
-    def __init__(self, dial: Dial[ToDatastore, FromDatastore], clock: Clock) -> None:
+    def __init__(
+        self,
+        dial: Dial[ToDatastore, FromDatastore],
+        clock: Clock,
+        near: Mapping[str, str] | None = None,
+        shared: SharedFiles | None = None,
+    ) -> None:
+        self._near = dict(near or {})
+        self._shared = shared
         self._dial = dial
         self._clock = clock
         self._addresses: dict[str, str] = {}
@@ -66,7 +87,7 @@ class DatastoreClient:
 
     def set_nodes(self, placement: Placement) -> None:
         """From now on these are the nodes; links to others are closed."""
-        self._addresses = {node.id: node.address for node in placement.nodes}
+        self._addresses = {node.id: self._near.get(node.id, node.address) for node in placement.nodes}
         for address in [address for address in self._connections if address not in self._addresses.values()]:
             self._connections.pop(address).close()
 
@@ -97,7 +118,7 @@ class DatastoreClient:
 
     async def put_all(self, scope: Scope, puts: Sequence[NewPut], deadline: float) -> list[ObjectRef | CoveyError]:
         """Store many objects at once, without a task or a future for each; for each its ref, or what went wrong."""
-        replies = _Replies(len(puts))
+        replies = Replies(len(puts))
         asked: list[tuple[_Connection, int]] = []
         for position, new in enumerate(puts):
             try:
@@ -107,7 +128,7 @@ class DatastoreClient:
                 replies.take(position, error)
                 continue
             request = next(self._numbers)
-            connection.listeners[request] = _OneOfReplies(replies, position)
+            connection.listeners[request] = OneOfReplies(replies, position)
             link.send(Put(request, scope, new.ref, new.payload, new.emission, None, new.traceparent))
             asked.append((connection, request))
         try:
@@ -124,13 +145,22 @@ class DatastoreClient:
         deadline: float,
         local_node: str = "",
         traceparents: tuple[str, ...] = (),
+        known: Mapping[Read, tuple[ObjectRef, ...]] | None = None,
     ) -> Fetched:
-        """Read from all the nodes that the reads name, in parallel, one round trip each."""
+        """Read from all the nodes that the reads name, in parallel, one round trip each.
+
+        What a read may find and is `known` comes without its payload, except from the local node.
+        """
         split = split_by_node(reads)
-        asks = [
-            self._get_from(node, scope, tuple([reads[at] for at in positions]), deadline, traceparents)
-            for node, positions in split.items()
-        ]
+        asks = []
+        for node, positions in split.items():
+            wanted = tuple([reads[at] for at in positions])
+            is_local = node == local_node
+            held = tuple([ref for read in wanted for ref in known.get(read, ())]) if known and not is_local else ()
+            shared = is_local and self._shared is not None
+            asks.append(
+                self._get_from(node, Get(next(self._numbers), scope, wanted, deadline, traceparents, held, shared))
+            )
         # A single node, the common case, is asked without a task.
         answers = [await asks[0]] if len(asks) == 1 else await asyncio.gather(*asks)
         return gather(reads, dict(zip(split, answers, strict=True)), local_node)
@@ -143,7 +173,7 @@ class DatastoreClient:
         connection = self._connection(node)
         link = await connection.open()
         request = next(self._numbers)
-        watcher = connection.listeners[request] = _Watcher()
+        watcher = connection.listeners[request] = Watcher()
         link.send(Watch(request, scope, pool))
         try:
             while True:
@@ -153,15 +183,21 @@ class DatastoreClient:
             if connection.listeners.pop(request, None) is not None:
                 link.send(EndWatch(request))
 
-    async def _get_from(
-        self, node: str, scope: Scope, reads: tuple[Read, ...], deadline: float, traceparents: tuple[str, ...]
-    ) -> tuple[Answer, ...]:
+    async def _get_from(self, node: str, get: Get) -> Sequence[Answer]:
         """One node's answers to its reads; a node that fails answers all of them alike."""
         try:
-            done = await self._ask(node, Get(next(self._numbers), scope, reads, deadline, traceparents), deadline)
+            if get.shared and not self._connection(node).shares:
+                get = replace(get, shared=False)
+            done = await self._ask(node, get, get.deadline)
+            assert isinstance(done, GetDone), "a get is answered with GetDone"
+            if done.files and get.shared and self._shared is not None:
+                filled = self._shared.filled(done)
+                if filled is not None:
+                    return filled
+                self._connection(node).shares = self._shared.sees(done.files[0].name)
+                return await self._get_from(node, replace(get, request=next(self._numbers), shared=False))
         except CoveyError as error:
-            return (Answer((), False, error.status, error.reason, error.message),) * len(reads)
-        assert isinstance(done, GetDone), "a get is answered with GetDone"
+            return (Answer((), False, error.status, error.reason, error.message),) * len(get.reads)
         return done.answers
 
     async def _ask(self, node: str, message: Put | Get, deadline: float) -> PutDone | GetDone:
@@ -170,7 +206,7 @@ class DatastoreClient:
         try:
             async with asyncio.timeout(delay if delay < math.inf else None):
                 link = await connection.open()
-                reply = connection.listeners[message.request] = _Reply()
+                reply = connection.listeners[message.request] = Reply()
                 link.send(message)
                 return await reply.answer
         except TimeoutError:
@@ -188,108 +224,13 @@ class DatastoreClient:
         return connection
 
 
-# --- who hears what a node says --------------------------------------------------------------------------------------
-
-
-class _Listener(Protocol):
-    """Whom the answers to one request go to."""
-
-    def hear(self, message: FromDatastore) -> bool:
-        """Take an answer; whether more may come."""
-
-    def lose(self, error: CoveyError) -> None:
-        """No answer will come."""
-
-
-class _Reply:
-    """The one answer to a put or a get."""
-
-    def __init__(self) -> None:
-        self.answer: asyncio.Future[PutDone | GetDone] = asyncio.get_running_loop().create_future()
-
-    def hear(self, message: FromDatastore) -> bool:
-        if not self.answer.done() and not isinstance(message, Watched):
-            self.answer.set_result(message)
-        return False
-
-    def lose(self, error: CoveyError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-class _Replies:
-    """The answers to many puts, in their places; `all_there` is done when none is awaited any more."""
-
-    def __init__(self, count: int) -> None:
-        late = DeadlineExceeded("a datastore did not answer in time")
-        self.answers: list[FromDatastore | CoveyError] = [late] * count
-        self.all_there: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._awaited = count
-        if not count:
-            self.all_there.set_result(None)
-
-    def take(self, position: int, answer: FromDatastore | CoveyError) -> None:
-        self.answers[position] = answer
-        self._awaited -= 1
-        if not self._awaited:
-            self.all_there.set_result(None)
-
-
-class _OneOfReplies(NamedTuple):
-    """The listener of one of many puts."""
-
-    replies: _Replies
-    position: int
-
-    def hear(self, message: FromDatastore) -> bool:
-        self.replies.take(self.position, message)
-        return False
-
-    def lose(self, error: CoveyError) -> None:
-        self.replies.take(self.position, error)
-
-
-class _Watcher:
-    """What a watch has brought and nobody has taken yet."""
-
-    def __init__(self) -> None:
-        self._unread: list[ObjectValue] = []
-        self._failure: CoveyError | None = None
-        self._arrived = asyncio.Event()
-
-    def hear(self, message: FromDatastore) -> bool:
-        if not isinstance(message, Watched):
-            return True
-        if message.value is not None and message.status is Status.OK:
-            self._unread.append(message.value)
-        else:
-            self._failure = error_of(message.status, message.reason, message.message)
-        if self._failure is None and len(self._unread) > WATCH_UNREAD_MAX:
-            unread = f"a watch left {WATCH_UNREAD_MAX:,} objects unread"
-            self._failure = ResourceExhausted(unread, Reason.SLOW_READER)
-        self._arrived.set()
-        return self._failure is None
-
-    def lose(self, error: CoveyError) -> None:
-        self._failure = error
-        self._arrived.set()
-
-    async def take(self) -> list[ObjectValue]:
-        """What has come, at least one; raises what ended the watch, after everything that came before."""
-        while not self._unread:
-            if self._failure is not None:
-                raise self._failure
-            self._arrived.clear()
-            await self._arrived.wait()
-        unread, self._unread = self._unread, []
-        return unread
-
-
 class _Connection:
     """The link to one address, as long as it lasts, and who waits for answers on it."""
 
     def __init__(self, dial: Dial[ToDatastore, FromDatastore], address: str, tasks: asyncio.TaskGroup) -> None:
-        self.listeners: dict[int, _Listener] = {}
+        self.listeners: dict[int, Listener] = {}
+        self.shares = True
+        """Whether the node's files can be seen from here; taken for granted until one can't."""
         self._dial = dial
         self._address = address
         self._tasks = tasks
@@ -317,7 +258,7 @@ class _Connection:
         lost: CoveyError = Unavailable(f"the link to the datastore at {self._address} was closed", Reason.HOME_LOST)
         try:
             async with self._dial(self._address) as link:
-                self._link, self._opening = link, None
+                self._link, self._opening, self.shares = link, None, True
                 opening.set_result(link)
                 try:
                     while True:
@@ -348,7 +289,7 @@ class _Connection:
         match message:
             case Watched(status=Status.OK):
                 link.send(EndWatch(message.request))
-            case Watched() | PutDone() | GetDone():
+            case Watched() | PutDone() | GetDone() | NodeMet() | HandOverDone():
                 pass
             case _:
                 assert_never(message)

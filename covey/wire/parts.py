@@ -12,10 +12,26 @@ from dataclasses import replace
 from typing import assert_never
 
 from covey.errors import InvalidArgument, Reason, Status
-from covey.messages import EndWatch, FromDatastore, Get, GetDone, Put, PutDone, ToDatastore, Watch, Watched
+from covey.messages import (
+    EndWatch,
+    FromDatastore,
+    Get,
+    GetDone,
+    HandedOver,
+    HandOver,
+    HandOverDone,
+    MeetNode,
+    NodeMet,
+    Put,
+    PutDone,
+    ToDatastore,
+    Watch,
+    Watched,
+)
 from covey.model import OBJECT_BYTES_MAX, Answer
 from covey.v1 import datastore_pb2 as pb
 from covey.wire.convert import datastore as convert
+from covey.wire.convert import moving
 from covey.wire.convert.view import unknown_message
 from covey.wire.envelopes import parsed
 
@@ -38,9 +54,7 @@ class ToDatastoreEncoder:
         match message:
             case Put() if len(message.payload) > PART_BYTES:
                 out.put.part = next(self._numbers)
-                for data in _pieces(message.payload):
-                    part = pb.Part(number=out.put.part, data=data)
-                    yield pb.ExchangeRequest(messages=[pb.ToDatastore(part=part)]).SerializeToString()
+                yield from _parts_to_datastore(out.put.part, message.payload)
                 convert.put_to_wire(replace(message, payload=b""), out.put)
             case Put():
                 convert.put_to_wire(message, out.put)
@@ -50,6 +64,17 @@ class ToDatastoreEncoder:
                 convert.watch_to_wire(message, out.watch)
             case EndWatch():
                 out.end_watch.request = message.request
+            case MeetNode():
+                moving.meet_to_wire(message, out.meet)
+            case HandOver(versions=(version,)) if len(version.payload) > PART_BYTES:
+                out.hand_over.part = next(self._numbers)
+                yield from _parts_to_datastore(out.hand_over.part, version.payload)
+                small = replace(message, versions=(replace(version, payload=b""),))
+                moving.hand_over_to_wire(small, out.hand_over, now)
+            case HandOver():
+                moving.hand_over_to_wire(message, out.hand_over, now)
+            case HandedOver():
+                out.handed_over.epoch, out.handed_over.number = message.epoch, message.number
             case _:
                 assert_never(message)
         yield envelope.SerializeToString()
@@ -76,6 +101,13 @@ class ToDatastoreDecoder:
                     messages.append(EndWatch(wire.end_watch.request))
                 case "part":
                     self._parts.add(wire.part.number, wire.part.data)
+                case "meet":
+                    messages.append(MeetNode(wire.meet.request, wire.meet.node, wire.meet.life))
+                case "hand_over":
+                    payload = self._parts.take(wire.hand_over.part) if wire.hand_over.part else None
+                    messages.append(moving.hand_over_from_wire(wire.hand_over, now, payload))
+                case "handed_over":
+                    messages.append(HandedOver(wire.handed_over.epoch, wire.handed_over.number))
                 case _:
                     raise unknown_message("datastore's caller's")
         return messages
@@ -102,6 +134,10 @@ class FromDatastoreEncoder:
                     yield from _parts_of_answer(out.watched.part, value.payload)
                     message = replace(message, value=replace(value, payload=None))
                 convert.watched_to_wire(message, out.watched)
+            case NodeMet():
+                moving.met_to_wire(message, out.met)
+            case HandOverDone():
+                out.hand_over_done.request, out.hand_over_done.refused = message.request, message.refused
             case _:
                 assert_never(message)
         yield envelope.SerializeToString()
@@ -126,7 +162,7 @@ class FromDatastoreEncoder:
                 yield from _parts_of_answer(part.part, value.payload)
                 objects[position] = replace(value, payload=None)
             answers.append(replace(answer, objects=tuple(objects)) if objects else answer)
-        convert.get_done_to_wire(GetDone(done.request, tuple(answers)), out)
+        convert.get_done_to_wire(GetDone(done.request, tuple(answers), done.files), out)
 
 
 class FromDatastoreDecoder:
@@ -148,6 +184,10 @@ class FromDatastoreDecoder:
                     messages.append(convert.watched_from_wire(wire.watched, payload))
                 case "part":
                     self._parts.add(wire.part.number, wire.part.data)
+                case "met":
+                    messages.append(moving.met_from_wire(wire.met))
+                case "hand_over_done":
+                    messages.append(HandOverDone(wire.hand_over_done.request, wire.hand_over_done.refused))
                 case _:
                     raise unknown_message("datastore's")
         return messages
@@ -188,6 +228,12 @@ def _pieces(payload: bytes) -> Iterator[bytes]:
         yield payload[start : start + PART_BYTES]
 
 
+def _parts_to_datastore(number: int, payload: bytes) -> Iterator[bytes]:
+    for data in _pieces(payload):
+        part = pb.Part(number=number, data=data)
+        yield pb.ExchangeRequest(messages=[pb.ToDatastore(part=part)]).SerializeToString()
+
+
 def _parts_of_answer(number: int, payload: bytes) -> Iterator[bytes]:
     for data in _pieces(payload):
         part = pb.Part(number=number, data=data)
@@ -204,4 +250,4 @@ def _within_one_object(done: GetDone) -> GetDone:
             message = f"one read returns {OBJECT_BYTES_MAX} bytes at most: ask for fewer objects at a time"
             answer = Answer((), answer.complete, Status.INVALID_ARGUMENT, Reason.TOO_LARGE, message)
         answers.append(answer)
-    return done if left >= 0 else GetDone(done.request, tuple(answers))
+    return done if left >= 0 else GetDone(done.request, tuple(answers), done.files)

@@ -6,15 +6,36 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Awaitable
 from typing import assert_never
 
 from covey.clock import Clock
 from covey.driver import Driver
 from covey.errors import Unavailable
-from covey.link import Link, LinkClosed
-from covey.messages import DatastoreToScheduler, FromDatastore, SchedulerToDatastore, ToDatastore, Watched
-from covey.services.datastore.core.commands import Command, FindKeys, LoadGroup, Persist, Remove, Report, Send
+from covey.link import Dial, Link, LinkClosed
+from covey.messages import (
+    DatastoreToScheduler,
+    FromDatastore,
+    Get,
+    GetDone,
+    SchedulerToDatastore,
+    ToDatastore,
+    Watched,
+)
+from covey.model import Node
+from covey.services.datastore.core.commands import (
+    Command,
+    FindKeys,
+    LeaveNode,
+    LoadGroup,
+    Persist,
+    ReachNode,
+    Remove,
+    Report,
+    Send,
+    Tell,
+)
 from covey.services.datastore.core.machine import DatastoreCore
 from covey.services.datastore.core.stimuli import (
     Asked,
@@ -22,14 +43,20 @@ from covey.services.datastore.core.stimuli import (
     KeysFound,
     LeaderSaid,
     LinkEnded,
+    NodeLost,
+    NodeReached,
+    NodeSaid,
     Persisted,
     ReaderFellBehind,
     Removed,
     Stimulus,
 )
+from covey.services.datastore.sharing import SharedObjects
 from covey.services.datastore.spans import RequestSpans
 from covey.services.datastore.storage.base import Storage
 from covey.telemetry import Tracer
+
+log = logging.getLogger(__name__)
 
 WATCHED_UNREAD_MAX = 1_000
 """What may wait to be written to a watcher before it is cut off; gets that wait beside it count too."""
@@ -38,8 +65,21 @@ WATCHED_UNREAD_MAX = 1_000
 class Shell:
     """One datastore. `run` drives it for as long as it is awaited."""
 
-    def __init__(self, core: DatastoreCore, storage: Storage, clock: Clock, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        core: DatastoreCore,
+        storage: Storage,
+        dial: Dial[ToDatastore, FromDatastore],
+        clock: Clock,
+        tracer: Tracer | None = None,
+        sharing: SharedObjects | None = None,
+    ) -> None:
+        """`dial` reaches other datastores, to hand groups over."""
         self.core = core
+        self._dial = dial
+        self._others: dict[int, Link[ToDatastore, FromDatastore] | None] = {}
+        """Links to other datastores, by the core's numbers; None while they open."""
+        self._sharing = sharing
         self._spans = RequestSpans(tracer) if tracer is not None else None
         self._storage = storage
         self._driver: Driver[Stimulus, Command] = Driver(core, self._perform, clock)
@@ -59,6 +99,10 @@ class Shell:
                 messages = await link.receive()
                 if self._spans is not None:
                     self._spans.begin(number, messages)
+                if self._sharing is not None:
+                    for message in messages:
+                        if isinstance(message, Get) and message.shared:
+                            self._sharing.note(number, message)
                 await self._driver.accept(*[Asked(number, message) for message in messages])
         except LinkClosed:
             return
@@ -66,6 +110,8 @@ class Shell:
             del self._exchanges[number]
             if self._spans is not None:
                 self._spans.forget(number)
+            if self._sharing is not None:
+                self._sharing.forget(number)
             self._driver.post(LinkEnded(number))
 
     async def serve_lead(self, link: Link[DatastoreToScheduler, SchedulerToDatastore]) -> None:
@@ -98,8 +144,36 @@ class Shell:
                 return self._load(command)
             case FindKeys():
                 return self._find(command)
+            case ReachNode(number, node):
+                self._others[number] = None
+                return self._speak_with(number, node)
+            case Tell(number, message):
+                other = self._others.get(number)
+                if other is not None:
+                    other.send(message)
+                return None
+            case LeaveNode(number):
+                other = self._others.pop(number, None)
+                if other is not None:
+                    other.close()
+                return None
             case _:
                 assert_never(command)
+
+    async def _speak_with(self, number: int, node: Node) -> NodeLost:
+        """Hear another datastore for as long as the link to it lasts."""
+        try:
+            async with self._dial(node.address) as link:
+                if number in self._others:  # else it was left before it answered
+                    self._others[number] = link
+                    self._driver.post(NodeReached(number))
+                    while True:
+                        await self._driver.accept(*[NodeSaid(number, message) for message in await link.receive()])
+        except Unavailable as error:
+            log.info("datastore %s at %s: %s", node.id, node.address, error.message)
+        finally:
+            self._others.pop(number, None)
+        return NodeLost(number)
 
     def _send(self, number: int, message: FromDatastore) -> None:
         if self._spans is not None:
@@ -107,6 +181,8 @@ class Shell:
         link = self._exchanges.get(number)
         if link is None:
             return  # it ended while the answer was found
+        if self._sharing is not None and isinstance(message, GetDone):
+            message = self._sharing.answer(number, message)
         link.send(message)
         if isinstance(message, Watched) and link.queued > WATCHED_UNREAD_MAX:
             self._driver.post(ReaderFellBehind(number))

@@ -52,6 +52,7 @@ from covey.services.gateway.core.stimuli import (
     Stored,
     StoreFailed,
 )
+from covey.services.gateway.metrics import KeyCounts
 from covey.services.gateway.watching import Watches
 from covey.telemetry import Attribute, Attributes, Metric, SpanName, Tracer
 from covey.wire.datastore_client import DatastoreClient
@@ -98,7 +99,9 @@ class Gateway:
         self._watches = Watches(datastores)
 
     async def run(self) -> None:
+        counts = KeyCounts(self._core.state, self._tracer.telemetry)
         async with asyncio.TaskGroup() as group:
+            group.create_task(counts.run())
             group.create_task(self._driver.run())
             group.create_task(self._follow_leaders())
 
@@ -286,8 +289,8 @@ class Gateway:
         return Stored(put.request, ref)
 
     async def _read(self, command: ReadObjects) -> Stimulus:
-        fetched = await self._datastores.get(command.scope, (command.read,), command.deadline)
-        return ReadDone(command.number, fetched.answers[0])
+        fetched = await self._datastores.get(command.scope, command.reads, command.deadline)
+        return ReadDone(command.number, fetched.answers)
 
     def _record(self, ended: RecordEvent) -> None:
         outcome = ended.outcome

@@ -26,6 +26,7 @@ from covey.services.worker.engine.cuda import CudaEngine
 from covey.services.worker.engine.emulated import EmulatedEngine
 from covey.services.worker.engine.nvml import measure_device
 from covey.services.worker.engine.profile import Ledger, read_profile
+from covey.services.worker.metrics import measure
 from covey.services.worker.servicer import services
 from covey.services.worker.settings import WorkerSettings
 from covey.services.worker.shell import WorkerShell
@@ -36,6 +37,7 @@ from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
 from covey.wire.endpoints import dial_datastore
 from covey.wire.server import serve
+from covey.wire.sharing import SharedFiles
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         telemetry = await stack.enter_async_context(exporting("worker", name, settings.trace_to))
         registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(settings.redis_url)))
         near = {settings.node: settings.local_datastore} if settings.local_datastore else {}
-        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near))
+        shared = stack.enter_context(SharedFiles(settings.shared_folder)) if settings.shared_folder else None
+        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near, shared))
         engine = make_engine(settings, pipeline, clock)
         stack.callback(engine.close)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
@@ -68,6 +71,7 @@ async def run_worker(settings: WorkerSettings) -> None:
         await publish_if_absent(registry, settings.tenant, pipeline.declaration())
         async with asyncio.TaskGroup() as group:
             group.create_task(shell.run())
+            group.create_task(measure(shell.core.state, telemetry, name))
             if isinstance(engine, CudaEngine):
                 pynvml = importlib.import_module("pynvml")
                 group.create_task(measure_device(pynvml, engine.pci_address, telemetry, name))
@@ -119,7 +123,7 @@ def _emulated(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> Emu
         raise InvalidArgument("COVEY_DEVICE=emulated takes its times from a file: set COVEY_DEVICE_PROFILE")
     profile = read_profile(settings.device_profile)
     profile.check(pipeline.stages)
-    ledger = Ledger(settings.device_ledger) if settings.device_ledger is not None else None
+    ledger = Ledger(settings.device_ledger, profile) if settings.device_ledger is not None else None
     return EmulatedEngine(CpuEngine(clock, settings.lanes), profile.seconds, clock, ledger)
 
 

@@ -14,9 +14,11 @@ class WorkerSettings:
 
     `advertise` is what the scheduler dials, the bound address if empty. `node` is the datastore node of this host.
     `local_datastore` (host:port) is where that node's datastore is reached from here, when others reach it by another
-    address. `device` is cpu, cuda, auto (cuda where a stage has a model and torch finds a device) or emulated, which
-    takes the times of `device_profile` and counts in the file `device_ledger` what it was busy with. `lanes` counts
-    threads on a CPU, and on CUDA the streams for LOW, beside the one for HIGH.
+    address; `shared_folder` is the one that it was given, through which its large payloads come. `cache_reads` keeps
+    what other nodes were asked for, and asks them only whether it still holds. `device` is cpu, cuda, auto (cuda where
+    a stage has a model and torch finds a device) or emulated, which takes the times of `device_profile` and counts in
+    the file `device_ledger` what it was busy with. `lanes` counts threads on a CPU, and on CUDA the streams for LOW,
+    beside the one for HIGH.
     """
 
     redis_url: str
@@ -27,6 +29,7 @@ class WorkerSettings:
     listen: str = "127.0.0.1:0"
     advertise: str = ""
     local_datastore: str = ""
+    shared_folder: Path | None = None
     device: str = "auto"
     device_profile: Path | None = None
     device_ledger: Path | None = None
@@ -37,7 +40,10 @@ class WorkerSettings:
     grace_s: float = 2.0
     batches_max: int = 64
     resident_bytes_max: int = 256 * 1024 * 1024
+    cache_reads: bool = False
 
     @property
     def limits(self) -> Limits:
-        return Limits(batches_max=self.batches_max, resident_bytes_max=self.resident_bytes_max)
+        return Limits(
+            batches_max=self.batches_max, resident_bytes_max=self.resident_bytes_max, cache_reads=self.cache_reads
+        )

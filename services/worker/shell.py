@@ -23,13 +23,15 @@ from covey.grouping import Scope
 from covey.homes import Homes
 from covey.link import Link, LinkClosed
 from covey.messages import BatchReport, Emission, RunBatch, SchedulerToWorker, Task, TaskReport, WorkerToScheduler
-from covey.model import GroupId, KeyRead, ObjectRef, ObjectValue, Placement, Read
+from covey.model import Answer, GroupId, KeyRead, ObjectRef, ObjectValue, Placement, Read
 from covey.services.worker.core.commands import (
     Command,
     Compute,
     Exit,
     Fetch,
+    FetchAhead,
     Forget,
+    ForgetAhead,
     Report,
     Resident,
     Retain,
@@ -46,6 +48,7 @@ from covey.services.worker.core.stimuli import (
     Disconnected,
     EmissionsStored,
     EngineLost,
+    FetchedAhead,
     Found,
     InputsFetched,
     Received,
@@ -55,7 +58,7 @@ from covey.services.worker.core.stimuli import (
 )
 from covey.services.worker.engine.base import DeviceLost, Engine, Job, StageRaised
 from covey.services.worker.spans import record_batch
-from covey.telemetry import Tracer
+from covey.telemetry import Attribute, Metric, Tracer
 from covey.wire.datastore_client import DatastoreClient, NewPut
 from covey.wire.status import error_of
 
@@ -75,15 +78,17 @@ class Payloads:
     emitted: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """(task, index of the emission) -> payload."""
     by_version: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
-    """(group, key, version) -> payload, of what was read by its version or stored."""
+    """(group, key, version) -> payload, of what was resident, read so that it may become it, or stored."""
 
 
 @dataclass(slots=True)
 class Moved:
-    """What the stages of one run read by themselves from other nodes."""
+    """What the stages of one run read by themselves from other nodes; with a cache, `got` names it."""
 
     remote_gets: int = 0
     bytes_moved: int = 0
+    got: list[ObjectRef] = field(default_factory=list)
+    unchanged: int = 0
 
 
 class WorkerShell:
@@ -100,6 +105,7 @@ class WorkerShell:
         tracer: Tracer,
     ) -> None:
         """`stages` maps a pipeline to its declaration and the code of its stages; `node` is the one that is near."""
+        self.core = core
         self._engine = engine
         self._stages = stages
         self._datastores = datastores
@@ -111,6 +117,7 @@ class WorkerShell:
         self._links: dict[int, Link[WorkerToScheduler, SchedulerToWorker]] = {}
         self._batches: dict[BatchKey, Payloads] = {}
         self._resident: dict[Resident, bytes] = {}
+        self._ahead: dict[int, dict[KeyRead, tuple[ObjectValue, ...]]] = {}
         self._homes = Homes(Placement())
 
     async def load(self) -> None:
@@ -151,6 +158,11 @@ class WorkerShell:
                 self._datastores.set_nodes(command.view.placement)
             case Fetch():
                 return self._fetch(command, self._begin(command))
+            case FetchAhead():
+                return self._fetch_ahead(command)
+            case ForgetAhead():
+                for number in command.numbers:
+                    self._ahead.pop(number, None)
             case Compute():
                 return self._compute(command)
             case Store():
@@ -190,21 +202,43 @@ class WorkerShell:
             payload = self._resident[Resident(fetch.run.scope, read.group, read.key, read.version)]
             ref = ObjectRef(read.pool, read.key, read.group, read.version, len(payload))
             held.found[read] = (ObjectValue(ref, payload),)
+        for read, number, found_by in fetch.ahead:
+            held.found[read] = self._ahead[number][found_by]
+            self._may_be_kept(held, read, held.found[read])
+        for refs in fetch.known.values():
+            for ref in refs:
+                held.by_version[_name(ref)] = self._payload_of(fetch.run.scope, ref)
         return held
 
     async def _fetch(self, fetch: Fetch, held: Payloads) -> InputsFetched:
         traced = tuple(dict.fromkeys([task.traceparent for task in fetch.run.tasks if task.traceparent]))
-        fetched = await self._datastores.get(fetch.run.scope, fetch.reads, fetch.deadline, self._node, traced)
+        fetched = await self._datastores.get(
+            fetch.run.scope, fetch.reads, fetch.deadline, self._node, traced, fetch.known
+        )
         found = []
         for read, answer, (gets, moved) in zip(fetch.reads, fetched.answers, fetched.moved, strict=True):
-            held.found[read] = answer.objects
+            objects, unchanged = _completed(answer, held) if read in fetch.known else (answer.objects, 0)
+            held.found[read] = objects
             if not answer.complete:
                 held.incomplete[read] = None
-            if isinstance(read, KeyRead) and read.version:
-                held.by_version.update({_name(value.ref): value.payload or b"" for value in answer.objects})
-            refs = tuple([value.ref for value in answer.objects])
-            found.append(Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved))
+            self._may_be_kept(held, read, objects)
+            found.append(_found(answer, gets, moved, unchanged))
         return InputsFetched(key_of(fetch.run), tuple(found))
+
+    async def _fetch_ahead(self, fetch: FetchAhead) -> FetchedAhead:
+        fetched = await self._datastores.get(fetch.scope, fetch.reads, fetch.deadline, self._node)
+        answers = [answer.objects for answer in fetched.answers]
+        self._ahead[fetch.number] = dict(zip(fetch.reads, answers, strict=True))
+        found = [_found(answer, *moved) for answer, moved in zip(fetched.answers, fetched.moved, strict=True)]
+        return FetchedAhead(fetch.number, tuple(found))
+
+    def _may_be_kept(self, held: Payloads, read: Read, objects: tuple[ObjectValue, ...]) -> None:
+        """Have at hand what the core may want to retain: what was read by its version; all, where reads are cached."""
+        if (isinstance(read, KeyRead) and read.version) or self.core.state.residency.caches:
+            held.by_version.update({_name(value.ref): value.payload or b"" for value in objects})
+
+    def _payload_of(self, scope: Scope, ref: ObjectRef) -> bytes:
+        return self._resident[Resident(scope, ref.group, ref.key, ref.version)]
 
     def _retain(self, retain: Retain) -> None:
         by_version = self._batches[retain.batch].by_version
@@ -224,7 +258,7 @@ class WorkerShell:
         inputs = tuple([_inputs(tasks[number], held) for number in compute.tasks])
         moved = Moved()
         deadline = max(task.deadline for task in run.tasks)
-        job = Job(declaration, stages[run.stage], inputs, self._reader(run.scope, deadline, moved))
+        job = Job(declaration, stages[run.stage], inputs, self._reader(held, deadline, moved))
         try:
             ran = await self._engine.run(job, compute.lane)
         except StageRaised as raised:
@@ -235,26 +269,36 @@ class WorkerShell:
             return EngineLost(key, str(lost))
         computed = []
         for number, output in zip(compute.tasks, ran.outputs, strict=True):
+            for pool in output.ungrouped:
+                self._tracer.telemetry.measure(Metric.KEYS_UNGROUPED, 1, {Attribute.POOL: pool})
             held.emitted.update({(number, index): each.payload for index, each in enumerate(output.emissions)})
             refs = [ObjectRef(each.pool, each.key, each.group, 0, len(each.payload)) for each in output.emissions]
-            computed.append(ComputedTask(number, tuple(refs), output.failed or None))
+            computed.append(ComputedTask(number, tuple(refs), output.failed or None, read=output.read))
         if moved.remote_gets:
             computed[0] = replace(computed[0], remote_gets=moved.remote_gets, bytes_moved=moved.bytes_moved)
-        return BatchComputed(key, ran.seconds, tuple(computed))
+        return BatchComputed(key, ran.seconds, tuple(computed), tuple(moved.got), moved.unchanged)
 
-    def _reader(self, scope: Scope, deadline: float, moved: Moved) -> ReadObject:
+    def _reader(self, held: Payloads, deadline: float, moved: Moved) -> ReadObject:
         """How a stage reads what it could not name in advance."""
+        scope, residency = held.run.scope, self.core.state.residency
 
-        async def read(pool: str, key: str, group: str) -> ObjectValue | None:
-            wanted = KeyRead(pool, key, group, 0, self._homes.of(GroupId(scope, group)), required=False)
-            fetched = await self._datastores.get(scope, (wanted,), deadline, self._node)
+        async def read(pool: str, key: str, group: str, version: int) -> ObjectValue | None:
+            wanted = KeyRead(pool, key, group, version, self._homes.of(GroupId(scope, group)), required=False)
+            known = residency.recall(scope, wanted)
+            held.by_version.update({_name(ref): self._payload_of(scope, ref) for ref in known})
+            fetched = await self._datastores.get(scope, (wanted,), deadline, self._node, known={wanted: known})
             (answer,) = fetched.answers
             error = error_of(answer.status, answer.reason, answer.message)
             if error is not None and answer.status is not Status.NOT_FOUND:
                 raise error
             moved.remote_gets += fetched.remote_gets
             moved.bytes_moved += fetched.bytes_moved
-            return answer.objects[0] if answer.objects else None
+            objects, unchanged = _completed(answer, held) if known else (answer.objects, 0)
+            if residency.caches and fetched.remote_gets:
+                self._may_be_kept(held, wanted, objects)
+                moved.got += [value.ref for value in objects]
+                moved.unchanged += unchanged
+            return objects[0] if objects else None
 
         return read
 
@@ -285,6 +329,20 @@ class WorkerShell:
 
 def _name(ref: ObjectRef) -> tuple[str, str, int]:
     return ref.group, ref.key, ref.version
+
+
+def _found(answer: Answer, gets: int, moved: int, unchanged: int = 0) -> Found:
+    refs = tuple([value.ref for value in answer.objects])
+    return Found(refs, answer.complete, answer.status, answer.reason, answer.message, gets, moved, unchanged)
+
+
+def _completed(answer: Answer, held: Payloads) -> tuple[tuple[ObjectValue, ...], int]:
+    """What was found, with the payloads that did not travel since they were here, and how many those are."""
+    objects = [
+        value if value.payload is not None else ObjectValue(value.ref, held.by_version[_name(value.ref)])
+        for value in answer.objects
+    ]
+    return tuple(objects), sum([value.payload is None for value in answer.objects])
 
 
 def _inputs(task: Task, held: Payloads) -> TaskInputs:

@@ -250,19 +250,22 @@ def test_stages_with_a_model_get_tensors_on_their_device() -> None:
 
 
 def test_a_task_can_read_what_it_could_not_name() -> None:
-    """`get` asks the worker for (pool, key, group) and gives the object, or None."""
-    asked: list[tuple[str, str, str]] = []
+    """`get` asks the worker for (pool, key, group, version) and gives the object, or None."""
+    asked: list[tuple[str, str, str, int]] = []
 
-    async def read(pool: str, key: str, group: str) -> ObjectValue | None:
-        asked.append((pool, key, group))
+    async def read(pool: str, key: str, group: str, version: int) -> ObjectValue | None:
+        asked.append((pool, key, group, version))
         return None if "nobody" in key else stored(positions, key, np.zeros(2))
 
     async def stage() -> tuple[Any, Any]:
         only = Batch(DECLARATION, "predict", [predicting(4)], read=read)[0]
-        return await only.get(positions, actor="b", tick=1), await only.get("positions", actor="nobody")
+        return await only.get(positions, actor="b", tick=1), await only.get("positions", version=7, actor="nobody")
 
     found, missing = asyncio.run(stage())
 
-    assert asked == [("positions", "/positions/s/b/1", "s/b"), ("positions", "/positions/s/nobody/4", "s/nobody")]
+    assert asked == [
+        ("positions", "/positions/s/b/1", "s/b", 0),
+        ("positions", "/positions/s/nobody/4", "s/nobody", 7),
+    ]
     assert found.actor == "b"
     assert missing is None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from covey import messages as m
 from covey.declaration import Codec, Declaration, Join, Missing, Need, NeedKind, PoolDeclaration, StageDeclaration
+from covey.edge import GroupWanted, KeysWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
 from covey.errors import InvalidArgument, Reason, Status
 from covey.grouping import Scope
 from covey.model import (
@@ -18,6 +19,7 @@ from covey.model import (
     KeyRead,
     LastRead,
     Node,
+    ObjectName,
     ObjectRef,
     ObjectValue,
     Outcome,
@@ -27,7 +29,7 @@ from covey.model import (
     StageTime,
 )
 from covey.v1 import datastore_pb2, objects_pb2, scheduler_pb2, worker_pb2
-from covey.wire.convert import gateway, lead, objects, worker
+from covey.wire.convert import edge, gateway, lead, objects, worker
 from covey.wire.convert.declaration import declaration_from_bytes, declaration_to_bytes
 from covey.wire.convert.view import beat_from_wire
 from covey.wire.parts import FromDatastoreDecoder, FromDatastoreEncoder, ToDatastoreDecoder, ToDatastoreEncoder
@@ -39,6 +41,7 @@ words = st.text(max_size=8)
 blobs = st.binary(max_size=64)
 counts = st.integers(0, 2**32 - 1)
 numbers = st.integers(0, 2**64 - 1)
+tiny = st.integers(0, 2**32 - 1)
 indices = st.integers(-(2**63), 2**63 - 1)
 spans = st.floats(0, 1e6, width=32)
 exact_spans = st.floats(0, 1e6)
@@ -119,6 +122,7 @@ tasks = st.builds(
     instants,
     st.booleans(),
     words,
+    st.booleans(),
 )
 batches = st.builds(m.RunBatch, numbers, numbers, scopes, words, words, priorities, some(tasks))
 task_reports = ended(
@@ -128,6 +132,7 @@ task_reports = ended(
     incomplete=st.booleans(),
     remote_gets=counts,
     bytes_moved=numbers,
+    read=some(st.builds(ObjectName, words, words)),
 )
 reports = st.builds(m.BatchReport, numbers, numbers, some(task_reports), spans, spans, spans, spans)
 
@@ -144,13 +149,13 @@ scheduler_to_datastore = st.builds(m.Horizon, numbers, exact_spans) | beats | vi
 datastore_to_scheduler = st.builds(m.NodeJoined, words, words, numbers) | beats
 to_datastore = (
     st.builds(m.Put, numbers, scopes, refs, blobs, blobs, st.none() | numbers)
-    | st.builds(m.Get, numbers, scopes, some(reads), instants)
+    | st.builds(m.Get, numbers, scopes, some(reads), instants, some(words), some(refs), st.booleans())
     | st.builds(m.Watch, numbers, scopes, words)
     | st.builds(m.EndWatch, numbers)
 )
 from_datastore = (
     ended(m.PutDone, request=numbers, ref=st.none() | refs)
-    | st.builds(m.GetDone, numbers, some(answers))
+    | st.builds(m.GetDone, numbers, some(answers), some(st.builds(m.SharedFile, tiny, tiny, words, numbers, numbers)))
     | ended(m.Watched, request=numbers, value=st.none() | values)
 )
 
@@ -244,6 +249,28 @@ def test_a_deadline_travels_as_what_remains() -> None:
 
     assert out.budget_us == 250_000
     assert gateway.submit_from_wire(out, 5_000.0).deadline == 5_000.25
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        KeyWanted("/k", 7, "g"),
+        KeyWanted("/k", age_s=0.0),
+        KeyWanted("/k", age_s=2.5),
+        KeysWanted(("/k", "/l"), "g"),
+        KeysWanted(("/k",), age_s=30.0),
+        SeriesWanted("/k/*", 8, -3),
+        SeriesWanted("/k/*", 8),
+        PrefixWanted("/k", 5),
+        GroupWanted("pool", "g", 5),
+        GroupWanted("", "g", 5),
+    ],
+)
+def test_what_a_client_wants_comes_as_it_was_asked(wanted: Wanted) -> None:
+    """Every form of a get survives the edge."""
+    scope = Scope("t", "p")
+
+    assert edge.get_from_wire(edge.get_to_wire(scope, wanted), "t") == (scope, wanted)
 
 
 @pytest.mark.parametrize(("deadline", "budget_us"), [(9.0, 0), (float("inf"), 10**15)])

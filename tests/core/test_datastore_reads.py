@@ -9,7 +9,7 @@ from covey.services.datastore.core.machine import ANSWER_MARGIN_S, WAIT_S_MAX
 from covey.services.datastore.core.sorted_keys import BLOCK_MAX, SortedKeys
 from covey.services.datastore.core.state import Limits
 from covey.services.datastore.core.stimuli import LinkEnded
-from tests.worlds_datastore import COLLISIONS, LINK, World, key, keys_of, last
+from tests.worlds_datastore import COLLISIONS, LINK, Stored, World, key, keys_of, last
 
 AB = (Node("node-a", "a:1"), Node("node-b", "b:1"))
 
@@ -31,22 +31,6 @@ def test_a_key_that_was_never_put_is_empty_and_complete() -> None:
     answer = World().get(key("/tracks/s"))
 
     assert (answer.objects, answer.complete, answer.status) == ((), True, Status.OK)
-
-
-def test_a_key_is_read_as_of_an_instant() -> None:
-    """The version that was current at `as_of` is read, and none before the first."""
-    world = World()
-    before = world.now
-    world.pass_time(1)
-    world.put("/tracks/s", b"old")
-    between = world.now + 0.5
-    world.pass_time(1)
-    world.put("/tracks/s", b"new")
-
-    assert world.get(key("/tracks/s", as_of=between)).objects[0].payload == b"old"
-    assert world.get(key("/tracks/s", as_of=world.now)).objects[0].payload == b"new"
-    assert world.get(key("/tracks/s", as_of=before)).objects == ()
-    assert world.get(key("/tracks/s", as_of=before, required=True)).objects[0].payload == b"old"
 
 
 def test_a_task_reads_what_was_before_it() -> None:
@@ -142,6 +126,21 @@ def test_a_scan_reads_a_prefix_or_a_group_in_key_order() -> None:
     assert scan("observations", group="s") == ["/observations/s/1", "/observations/s/2"]
     assert scan("tracks", group="s") == ["/tracks/s"]
     assert scan("observations", prefix="/observations/x") == []
+
+
+def test_a_whole_group_is_read_across_pools() -> None:
+    """Without a pool, a read of a group gives what every pool has of it, durable objects too, in key order."""
+    world = World(stored=Stored())
+    for name in ("/tracks/s", "/observations/s/2", "/observations/s/10", "/journal/s", "/tracks/other"):
+        world.put(name)
+    whole = ScanRead("", "", "s", 9, ("node-a",))
+
+    assert keys_of(world.get(whole)) == ["/journal/s", "/observations/s/10", "/observations/s/2", "/tracks/s"]
+    assert keys_of(world.get(replace(whole, limit=2))) == ["/journal/s", "/observations/s/10"]
+    assert keys_of(world.get(replace(whole, group="nobody"))) == []
+
+    again = World(stored=world.stored)
+    assert keys_of(again.get(whole)) == ["/journal/s"]
 
 
 def test_an_unknown_pool_is_not_found_and_the_other_reads_are_answered() -> None:

@@ -4,6 +4,7 @@ import string
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from covey.errors import DeclarationError, InvalidArgument, NotFound, Reason
 from covey.grouping import Scope, Template, check_key, checked_rule, rendezvous
 from covey.homes import Homes, stem_of
 from covey.model import GroupId, Node, Placement
+from covey.settings import environment_with
 
 SCOPE = Scope("tenant", "pipeline")
 names = st.text(string.ascii_lowercase, min_size=1, max_size=4)
@@ -166,12 +168,43 @@ def test_a_strict_pool_refuses_what_its_rule_does_not_match() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [("template", "{z}"), ("pattern", "(?=x)"), ("pattern", "(" * 2000), ("function", "no.such:f"), ("regex", "a")],
+    [
+        ("template", "{z}"),
+        ("pattern", "(?=x)"),
+        ("pattern", "(" * 2000),
+        ("pattern", "/a/(?P<scene>[^/]+)"),
+        ("function", "no.such:f"),
+        ("function", "string:no_such"),
+        ("function", "string:digits"),
+        ("function", "__main__:f"),
+        ("regex", "a"),
+    ],
 )
 def test_rules_that_cannot_work_are_refused(kind: str, text: str) -> None:
     """A wrong rule is a DeclarationError when it is declared, not when a key comes."""
     with pytest.raises(DeclarationError):
         checked_rule(kind, text, Template("/a/{x}"))
+
+
+def test_a_group_function_needs_no_torch(tmp_path: Path) -> None:
+    """A rule by function works where torch can't be imported, and one that would import it is refused when declared."""
+    (tmp_path / "free.py").write_text("def scene(key):\n    return key.split('/')[2]\n")
+    (tmp_path / "bound.py").write_text("from torch import nn\n\ndef scene(key):\n    return key.split('/')[2]\n")
+    (tmp_path / "torch.py").write_text("import types\nnn = types.ModuleType('torch.nn')\n")
+    program = (
+        "import sys, covey\n"
+        "from covey.errors import DeclarationError\n"
+        "app = covey.Pipeline('p', objective_s=1)\n"
+        "try: app.pool('/b/{scene}', group=covey.function('bound:scene'))\n"
+        "except DeclarationError as error: assert sys.argv[1] in error.message, error\n"
+        "else: raise AssertionError('it was taken')\n"
+        "sys.modules['torch'] = None\n"
+        "pool = app.pool('/a/{scene}', group=covey.function('free:scene'))\n"
+        "assert pool.declaration.group_of('/a/s', {}) == ('s', True)\n"
+    )
+    command = [sys.executable, "-c", program, "imports torch"]
+    environment = environment_with({"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"})
+    subprocess.run(command, check=True, timeout=30, env=environment)
 
 
 def test_a_user_s_pattern_cannot_stop_a_process() -> None:
@@ -285,6 +318,23 @@ def test_a_core_loads_no_heavy_library() -> None:
 
 def homes_with(nodes: tuple[str, ...], exceptions: dict[GroupId, str], **more: Any) -> Homes:
     return Homes(Placement(1, tuple([Node(node, "") for node in nodes]), exceptions, **more))
+
+
+@given(st.text(string.ascii_lowercase, min_size=1, max_size=3), st.lists(names, unique=True, min_size=1, max_size=6))
+def test_pools_that_yield_the_same_group_live_together(scene: str, nodes: list[str]) -> None:
+    """A group is its name within a pipeline: whatever pool and kind of rule gave it, it has one home."""
+    pools = (
+        PoolDeclaration("frames", "/frames/{scene}/{tick:int}", "template", "{scene}"),
+        PoolDeclaration("tracks", "/tracks/{camera}", "template", "{camera}"),
+        PoolDeclaration("notes", "/notes/{text}", "pattern", "/notes/(?P<group>[a-z]+)"),
+        PoolDeclaration("logs", "/logs/{name}", "function", f"{__name__}:last_part"),
+    )
+    homes = homes_with(tuple(nodes), {})
+    keys = (f"/frames/{scene}/7", f"/tracks/{scene}", f"/notes/{scene}-1", f"/logs/{scene}")
+    groups = [pool.group_of(key, pool.fields_of(key))[0] for pool, key in zip(pools, keys, strict=True)]
+
+    assert groups == [scene] * 4
+    assert len({homes.of(GroupId(SCOPE, group)) for group in groups}) == 1
 
 
 def test_an_exception_overrides_the_default_home_and_is_void_for_a_node_that_is_gone() -> None:

@@ -88,3 +88,11 @@ def test_a_key_of_another_series_has_no_index_in_it() -> None:
     """Asking for it is a mistake."""
     with pytest.raises(ValueError, match="not of the series"):
         index_in("/p/s/*", "/p/t/1")
+
+
+def test_what_came_without_its_payload_did_not_move() -> None:
+    """A node that was asked counts as a remote get all the same."""
+    read = KeyRead("p", "/p/s/1", "g", 0, "b", required=False)
+    unchanged = Answer((ObjectValue(value(1).ref),))
+
+    assert gather([read], {"b": [unchanged]}, "a").moved == ((1, 0),)

@@ -8,16 +8,30 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from covey.errors import Reason, Status
-from covey.messages import CancelTasks, LeaderJoined
-from covey.model import Priority
-from covey.services.worker.core.commands import Command, Compute, Fetch, Forget, Report, Resident, Retain, Store
-from covey.services.worker.core.stimuli import BatchKey, Found, Stored
+from covey.messages import CancelTasks, LeaderJoined, Prefetch
+from covey.model import KeyRead, LastRead, Priority, Read
+from covey.services.worker.core.commands import (
+    Command,
+    Compute,
+    Fetch,
+    FetchAhead,
+    Forget,
+    ForgetAhead,
+    Report,
+    Resident,
+    Retain,
+    Store,
+)
+from covey.services.worker.core.stimuli import BatchKey, FetchedAhead, Found, Stored
 from tests.builders_worker import SCOPE, Bench, a_batch, a_ref, a_state_read, a_task, a_view
 
 BATCHES_MAX = 6
 NOTHING = Found(status=Status.NOT_FOUND)
 GONE = Found(status=Status.UNAVAILABLE, reason=Reason.HOME_LOST)
 MOVED = Stored(None, Status.UNAVAILABLE, Reason.MOVED)
+LAST = LastRead("points", "/points/a/*", 2, 9, False, ("n1", "n2"))
+AHEAD = KeyRead("points", "/points/a/1", "a", 0, "n2", False, 1.0)
+POINTS = Found((a_ref("points", "/points/a/1", version=1, size=2), a_ref("points", "/points/a/2", version=1, size=3)))
 
 
 class WorkerLife(RuleBasedStateMachine):
@@ -25,9 +39,11 @@ class WorkerLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench((Priority.HIGH, None), batches_max=BATCHES_MAX, fetching_max=2, resident_bytes_max=40)
+        limits = {"resident_bytes_max": 40, "prefetch_events_max": 3, "cache_reads": True}
+        self.bench = Bench((Priority.HIGH, None), batches_max=BATCHES_MAX, fetching_max=2, **limits)
         self.epoch, self.number, self.task = 1, 0, 0
-        self.out: list[Fetch | Compute | Store] = []
+        self.out: list[Fetch | FetchAhead | Compute | Store] = []
+        self.ahead: dict[int, tuple[KeyRead, ...]] = {}
         self.sent: dict[BatchKey, tuple[int, ...]] = {}
         self.ended: Counter[BatchKey] = Counter()
         self.resident: dict[Resident, None] = {}
@@ -38,7 +54,16 @@ class WorkerLife(RuleBasedStateMachine):
                 case Fetch():
                     for read in command.resident:
                         assert Resident(SCOPE, read.group, read.key, read.version) in self.resident
+                    for ref in [ref for refs in command.known.values() for ref in refs]:
+                        assert Resident(SCOPE, ref.group, ref.key, ref.version) in self.resident
+                    for _, number, found_by in command.ahead:
+                        assert found_by in self.ahead[number]
                     self.out.append(command)
+                case FetchAhead():
+                    self.out.append(command)
+                case ForgetAhead():
+                    for number in command.numbers:
+                        self.ahead.pop(number, None)
                 case Compute():
                     for task in command.run.tasks:
                         assert task.number not in command.tasks or task.deadline > self.bench.now
@@ -60,10 +85,16 @@ class WorkerLife(RuleBasedStateMachine):
                 case _:
                     pass
 
-    @rule(size=st.integers(1, 4), low=st.booleans(), budget=st.integers(1, 20), version=st.integers(0, 3))
-    def run_batch(self, size: int, low: bool, budget: int, version: int) -> None:
+    @rule(
+        size=st.integers(1, 4),
+        low=st.booleans(),
+        budget=st.integers(1, 20),
+        version=st.integers(0, 3),
+        more=st.lists(st.sampled_from([LAST, AHEAD]), unique=True),
+    )
+    def run_batch(self, size: int, low: bool, budget: int, version: int, more: list[Read]) -> None:
         self.number += 1
-        needs = [a_state_read(version)] if version else []
+        needs = [*([a_state_read(version)] if version else []), *more]
         numbers = range(self.task + 1, self.task + size + 1)
         self.task += size
         tasks = [a_task(number, self.bench.now + budget, needs) for number in numbers]
@@ -71,16 +102,25 @@ class WorkerLife(RuleBasedStateMachine):
         self.sent[BatchKey(run.epoch, run.number)] = tuple(numbers)
         self.see(self.bench.say(run, link=self.epoch))
 
+    @rule(event=st.integers(1, 3), budget=st.integers(1, 20), as_of=st.sampled_from([0.5, 1.0]))
+    def prefetch(self, event: int, budget: int, as_of: float) -> None:
+        read = replace(AHEAD, as_of=as_of)
+        ahead = Prefetch(self.epoch, SCOPE, f"event-{self.task + event}", (read,), self.bench.now + budget)
+        self.see(self.bench.say(ahead, link=self.epoch))
+
     @precondition(lambda self: self.out)
     @rule(data=st.data())
     def return_something(self, data: st.DataObject) -> None:
         command = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         match command:
             case Fetch():
-                found = Found((a_ref("tracks", "/tracks/a", version=2),))
-                answers = [data.draw(st.sampled_from([found, NOTHING, GONE])) for _ in command.reads]
-                exact = [replace(each, objects=each.objects[:1]) for each in answers]
-                self.see(self.bench.fetched(command, *exact) if exact else self.bench.fetched(command))
+                answers = [data.draw(st.sampled_from([self.found_by(read), NOTHING, GONE])) for read in command.reads]
+                self.see(self.bench.fetched(command, *answers))
+            case FetchAhead():
+                point = replace(POINTS, objects=POINTS.objects[:1], remote_gets=1)
+                self.ahead[command.number] = command.reads
+                answers = [data.draw(st.sampled_from([point, NOTHING, GONE])) for _ in command.reads]
+                self.see(self.bench.do(FetchedAhead(command.number, tuple(answers))))
             case Compute() if data.draw(st.booleans()):
                 self.see(self.bench.failed(command))
             case Compute():
@@ -92,6 +132,11 @@ class WorkerLife(RuleBasedStateMachine):
                 version = data.draw(st.integers(1, 9))
                 well = [Stored(replace(put.ref, version=version)) for put in command.puts]
                 self.see(self.bench.stored(command, *[data.draw(st.sampled_from([each, MOVED])) for each in well]))
+
+    def found_by(self, read: Read) -> Found:
+        if isinstance(read, KeyRead) and read.pool == "tracks":
+            return Found((a_ref("tracks", "/tracks/a", version=2),))
+        return replace(POINTS, objects=POINTS.objects[: 1 + isinstance(read, LastRead)], remote_gets=1)
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -129,6 +174,10 @@ class WorkerLife(RuleBasedStateMachine):
                         answers = [Found() for _ in command.reads]
                         self.out = [each for each in self.out if each is not command]
                         self.see(self.bench.fetched(command, *answers))
+                    case FetchAhead():
+                        self.out = [each for each in self.out if each is not command]
+                        self.ahead[command.number] = command.reads
+                        self.see(self.bench.do(FetchedAhead(command.number, (GONE,) * len(command.reads))))
                     case Compute():
                         self.out = [each for each in self.out if each is not command]
                         self.see(self.bench.computed(command))
@@ -137,6 +186,8 @@ class WorkerLife(RuleBasedStateMachine):
                         self.see(self.bench.stored(command))
             self.see(self.bench.do(at=self.bench.now + 1.0))
         assert dict(self.ended) == dict.fromkeys(self.sent, 1)
+        self.see(self.bench.do(at=self.bench.now + 100.0))
+        assert self.ahead == {}, "what was read ahead is let go of in the end"
 
 
 WorkerLife.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.grouping import Scope
-from covey.model import ObjectRef
+from covey.model import KeyRead, LastRead, ObjectRef
 from covey.services.worker.core.commands import Compute, Fetch, Report, Resident, Retain, Store
 from covey.services.worker.core.residency import Residency
-from covey.services.worker.core.stimuli import Stored
+from covey.services.worker.core.stimuli import Found, Stored
 from tests.builders_worker import SCOPE, Bench, a_batch, a_ref, a_state_read, a_task, every, the
 
 STATE = a_ref("tracks", "/tracks/a")
@@ -73,6 +73,52 @@ def test_the_least_recently_used_group_goes_first_and_whole() -> None:
     assert residency.keep(SCOPE, ObjectRef("p", "/z/1", "c", 1, 20)) == [Resident(SCOPE, "b", "/y/1", 1)]
     gone = residency.keep(SCOPE, ObjectRef("p", "/z/2", "c", 1, 10))
     assert gone == [Resident(SCOPE, "a", "/x/1", 1), Resident(SCOPE, "a", "/x/2", 1)]
+
+
+FAR = KeyRead("tracks", "/tracks/a", "a", 0, "n2", False, 1.0)
+LAST = LastRead("points", "/points/a/*", 2, 9, False, ("n1", "n2"))
+
+
+def points(*ticks: int) -> tuple[ObjectRef, ...]:
+    return tuple(a_ref("points", f"/points/a/{tick}", "a", tick) for tick in ticks)
+
+
+def test_a_cache_tells_a_home_what_is_here() -> None:
+    """What another node has answered once is named with its version when it is asked again."""
+    bench = Bench(cache_reads=True)
+    first = the(Fetch, bench.say(a_batch(1, a_task(1, needs=[FAR, LAST]))))
+    assert first.known == {}
+    state = a_ref("tracks", "/tracks/a", version=4)
+    bench.fetched(first, Found((state,), remote_gets=1), Found(points(7, 8), remote_gets=1))
+    second = the(Fetch, bench.say(a_batch(2, a_task(2, needs=[FAR, replace(LAST, as_of=10)]))))
+
+    assert (second.reads, second.resident) == ((FAR, replace(LAST, as_of=10)), ())
+    assert second.known == {FAR: (state,), replace(LAST, as_of=10): points(7, 8)}
+    bench.fetched(second, Found((state,), remote_gets=1, unchanged=1), Found(points(8, 9), remote_gets=2, unchanged=1))
+    counters = bench.core.state.counters
+    assert (counters.cache_hits, counters.cache_misses) == (2, 4)
+
+
+def test_only_a_cache_holds_what_was_read_without_a_version() -> None:
+    """By default such reads leave nothing behind; with a cache, what this node's own home answered does not either."""
+    for caches, remote_gets in ((False, 1), (True, 0)):
+        bench = Bench(cache_reads=caches)
+        bench.fetched(
+            the(Fetch, bench.say(a_batch(1, a_task(1, needs=[FAR])))), Found(points(1), remote_gets=remote_gets)
+        )
+        assert the(Fetch, bench.say(a_batch(2, a_task(2, needs=[FAR])))).known == {}
+        assert bench.core.state.residency.bytes == 0
+
+
+def test_what_has_been_evicted_is_not_named() -> None:
+    """The home then sends it again."""
+    residency = Residency(bytes_max=25, caches=True)
+    residency.note(SCOPE, LAST, points(7, 8))
+    residency.keep_all(SCOPE, points(7, 8))
+    assert residency.recall(SCOPE, LAST) == points(7, 8)
+    residency.keep(SCOPE, ObjectRef("p", "/y/1", "b", 1, 20))
+    assert residency.recall(SCOPE, LAST) == ()
+    assert residency.evicted == 2
 
 
 def test_what_is_larger_than_all_room_is_not_held() -> None:

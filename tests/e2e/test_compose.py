@@ -83,6 +83,7 @@ class ComposeWorld:
             text = re.sub(rf"\b{other}:\d+", f"127.0.0.1:{port}", text)
         text = re.sub(r"^(0\.0\.0\.0|127\.0\.0\.1):7700$", self.address(name), text)
         words = {"python": str(PYTHON), "valkey-server": str(get_binary_path()), "/data": str(self._folder)}
+        words["/shared"] = str(self._folder / f"shared{name[-2:]}")  # the volume of the node
         return words.get(text, str(self._ports[name]) if text == "6379" else text)
 
 
@@ -127,6 +128,18 @@ def test_the_images_run_what_the_file_runs() -> None:
     assert {name: commands[service["build"]["target"]] for name, service in OURS.items()} == {
         name: service["command"] for name, service in OURS.items()
     }
+
+
+def test_a_node_s_datastore_and_worker_share_memory() -> None:
+    """They mount one volume of their node's, in memory and for their user alone, where both are told that it is."""
+    for node in ("1", "2"):
+        for name in (f"datastore-{node}", f"worker-{node}"):
+            mounted = SERVICES[name]["environment"]["COVEY_SHARED_FOLDER"]
+            assert SERVICES[name]["volumes"] == [f"shared-{node}:{mounted}"]
+        options = COMPOSE["volumes"][f"shared-{node}"]["driver_opts"]
+        assert (options["type"], "mode=0700" in options["o"]) == ("tmpfs", True)
+        uid, gid = SERVICES[f"worker-{node}"]["user"].split(":")
+        assert f"uid={uid},gid={gid}" in options["o"]
 
 
 def test_only_the_gateway_is_published() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 import covey
 from covey.cluster import LocalCluster
-from covey.embedded_valkey import embedded_valkey
 from covey.model import Outcome
 from tests.worlds_processes import COVEY, all_gone, covey_up
+from tests.worlds_valkey import SERVERS, running_server
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.processes]
 
@@ -117,10 +117,11 @@ async def test_every_event_ends_when_a_part_is_killed(tmp_path: Path, victim: st
     assert [name for name, pid in started.items() if Path(f"/proc/{pid}").exists()] == []
 
 
-async def test_a_standby_takes_over_from_a_leader_that_is_killed(tmp_path: Path) -> None:
-    """Two clusters on one Valkey are one mesh: when the leader dies, the other scheduler leads, and events go on."""
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_standby_takes_over_from_a_leader_that_is_killed(tmp_path: Path, server: str) -> None:
+    """Two meshes on one Valkey, Redis or cluster are one: when the leader dies, the other scheduler leads."""
     async with (
-        embedded_valkey() as url,
+        running_server(server) as url,
         LocalCluster(QUICKSTART, folder=tmp_path / "one", nodes=1, workers=1, redis_url=url) as one,
         LocalCluster(QUICKSTART, folder=tmp_path / "two", nodes=1, workers=1, redis_url=url),
         covey.connect(one.address, "quickstart") as client,

@@ -7,8 +7,12 @@ import pytest
 
 from covey.cli.spans import seconds_of
 from covey.errors import Reason, Status
-from covey.model import Event, Outcome, StageTime
+from covey.model import Event, GroupId, Outcome, StageTime
+from covey.registry import Member
+from covey.services.scheduler.metadata import ValkeyMetadata
+from covey.valkey import Client, ValkeyRegistry
 from tests.fakes_gateway import ScriptedLeader, done, running_mesh
+from tests.worlds_gateway import COLLISIONS, SCOPE
 
 pytestmark = pytest.mark.asyncio
 
@@ -79,12 +83,40 @@ async def test_put_and_get_speak_of_the_same_object() -> None:
         put = await run(mesh.address, "put", "collisions", "/positions/s/a/3", stdin=b'{"x": 1}')
         by_key = await run(mesh.address, "get", "collisions", "/positions/s/a/3")
         by_series = await run(mesh.address, "get", "collisions", "--series", "/positions/s/a/*")
+        by_group = await run(mesh.address, "get", "collisions", "--group", "s/a", "--pool", "positions")
+        by_time = await run(mesh.address, "get", "collisions", "/positions/s/a/3", "/positions/s/a/4", "--at", "1s")
         nothing = await run(mesh.address, "get", "collisions", "/positions/s/b/3")
 
     assert put[:2] == (0, "/positions/s/a/3 version 1 in group s/a, 4 bytes\n")
-    assert by_key[0] == by_series[0] == 0
-    assert "{'x': 1}" in by_key[1]
+    assert by_key[0] == by_series[0] == by_group[0] == by_time[0] == 0
+    assert all("{'x': 1}" in out for _, out, _ in (by_key, by_series, by_group, by_time))
     assert nothing[:2] == (1, "nothing at /positions/s/b/3\n")
+
+
+@pytest.mark.parametrize("server", ["valkey"], indirect=True)
+async def test_an_operator_pins_a_group(client: Client, server: str) -> None:
+    """A pin is written, listed and taken back; one to a node that is not there is void, and the command says so."""
+    registry, metadata = ValkeyRegistry(client), ValkeyMetadata(client)
+    await registry.publish("default", COLLISIONS)
+    await registry.register(Member("datastore", "d", "127.0.0.1:1", "node-1"), 30)
+    group, to = GroupId(SCOPE, "s/a"), ("--redis-url", server)
+
+    pinned = await run("", "pin", "collisions", "s/a", "node-1", *to)
+    assert dict(await metadata.pins()) == {group: "node-1"}
+    void = await run("", "pin", "collisions", "s/b", "node-9", *to)
+    listed = await run("", "pin", "collisions", *to)
+    back = await run("", "unpin", "collisions", "s/a", *to)
+    again = await run("", "unpin", "collisions", "s/a", *to)
+    unknown = await run("", "pin", "nothing", "s", "node-1", *to)
+
+    assert pinned[:2] == (0, "s/a is pinned to node-1\n")
+    assert void[:2] == (0, "s/b is pinned to node-9, which is not there: the pin is void until it is (nodes: node-1)\n")
+    assert listed[1] == pinned[1] + void[1]
+    assert back[:2] == (0, "s/a is pinned no longer\n")
+    assert again[:2] == (1, "s/a was not pinned\n")
+    assert unknown[0] == 1
+    assert "UNKNOWN_PIPELINE: there is no pipeline 'nothing'; declared: collisions" in unknown[2]
+    assert dict(await metadata.pins()) == {GroupId(SCOPE, "s/b"): "node-9"}
 
 
 async def test_top_shows_the_mesh() -> None:
@@ -106,6 +138,11 @@ async def test_top_shows_the_mesh() -> None:
         (("send", "collisions", "/a", "--json", "1", "--deadline", "soon"), 2, "a time is a number with"),
         (("send", "collisions", "/a", "--json", "1", "--priority", "urgent"), 2, "a priority is high or low"),
         (("get", "collisions"), 2, "say one of KEY"),
+        (("get", "collisions", "/alerts/s/1", "--last", "/alerts/s/*"), 2, "say one of KEY"),
+        (("get", "collisions", "--group", "s", "--at", "1s"), 2, "--at goes with KEYs"),
+        (("get", "collisions", "/alerts/s/1", "--at", "2100-01-01"), 1, "in the future"),
+        (("get", "collisions", "/alerts/s/1", "--at", "soon"), 2, "a time is a number with"),
+        (("pin", "collisions", "s", "node-1"), 2, "say where the mesh's Valkey is"),
         (("top", "--gateway", "127.0.0.1:1"), 1, "UNAVAILABLE"),
     ],
 )

@@ -1,6 +1,7 @@
 """A datastore as a process runs it: served over gRPC, registered, durable in Valkey."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,10 +19,13 @@ from covey.model import KeyRead, LastRead, Node, ObjectRef, Placement, ScanRead
 from covey.registry import Member
 from covey.services.datastore.app import run_datastore
 from covey.services.datastore.settings import DatastoreSettings
-from covey.valkey import ValkeyRegistry, valkey_client
+from covey.settings import environment_with
+from covey.tether import tethered
+from covey.valkey import Client, ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
 from covey.wire.endpoints import dial_datastore, dial_datastore_lead
 from tests.worlds_datastore import COLLISIONS, SCOPE
+from tests.worlds_processes import PYTHON, ROOT
 
 pytestmark = pytest.mark.asyncio
 
@@ -33,19 +37,36 @@ def soon(seconds: float = 10.0) -> float:
 
 
 @asynccontextmanager
-async def serving(url: str) -> AsyncIterator[Member]:
+async def serving(url: str, name: str = "datastore-a") -> AsyncIterator[Member]:
     """A datastore that runs until the body ends; gives it as the registry has it."""
-    settings = DatastoreSettings(redis_url=url, node="node-a", id="datastore-a", grace_s=0.5)
+    settings = DatastoreSettings(redis_url=url, node="node-a", id=name, grace_s=0.5)
     async with beside(run_datastore(settings)):
-        yield await registered(url)
+        yield await registered(url, name)
 
 
-async def registered(url: str) -> Member:
-    """The datastore of the registry, once there is one."""
-    async with valkey_client(url) as client, asyncio.timeout(10):
-        while not (members := await ValkeyRegistry(client).members("datastore")):  # noqa: ASYNC110  # it tells nobody
-            await asyncio.sleep(0.01)
-    return members[0]
+@asynccontextmanager
+async def killable(url: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Member]]:
+    """A datastore as a process of its own, which the test kills."""
+    settings = {"COVEY_REDIS_URL": url, "COVEY_NODE": "node-a", "COVEY_ID": "killed", "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        *tethered([str(PYTHON), "-m", "covey.services.datastore"]), env=environment_with(settings)
+    )
+    try:
+        yield process, await registered(url, "killed")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def registered(url: str, name: str) -> Member:
+    """The datastore of that name, once it is in the registry."""
+    async with valkey_client(url) as client, asyncio.timeout(20):
+        while True:
+            for member in await ValkeyRegistry(client).members("datastore"):
+                if member.id == name:
+                    return member
+            await asyncio.sleep(0.01)  # the registry tells nobody
 
 
 @asynccontextmanager
@@ -94,28 +115,53 @@ async def test_objects_are_stored_and_read_over_the_wire() -> None:
         assert [value.ref.key for value in scan.objects] == [f"/observations/s/{tick}" for tick in (1, 10, 11)]
 
 
-async def test_an_acknowledged_durable_put_survives_a_restart() -> None:
+async def test_an_acknowledged_durable_put_survives_a_restart(server: str, client: Client) -> None:
     """After the process ends, another finds the object, its version and its emission; volatile ones are gone."""
-    async with embedded_valkey() as url:
-        async with serving(url) as member, led(member), client_of(member) as client:
-            kept = await put(client, "/journal/s", b"kept", "s", emission=b"e1")
-            for tick in range(3):
-                await put(client, f"/ledger/s/{tick}", bytes([tick]), f"/ledger/s/{tick}")
-            lost = await put(client, "/tracks/s", b"lost", "s")
-        async with serving(url) as member, led(member), client_of(member) as client:
-            again = await put(client, "/journal/s", b"again", "s", emission=b"e1")
-            reads = (
-                KeyRead("journal", "/journal/s", "s", 0, "node-a", False),
-                LastRead("ledger", "/ledger/s/*", 2, None, False, ("node-a",)),
-                KeyRead("tracks", "/tracks/s", "s", lost.version, "node-a", False),
-            )
-            journal, ledger, tracks = (await client.get(SCOPE, reads, soon())).answers
+    async with serving(server) as member, led(member), client_of(member) as datastore:
+        kept = await put(datastore, "/journal/s", b"kept", "s", emission=b"e1")
+        for tick in range(3):
+            await put(datastore, f"/ledger/s/{tick}", bytes([tick]), f"/ledger/s/{tick}")
+        lost = await put(datastore, "/tracks/s", b"lost", "s")
+    async with serving(server) as member, led(member), client_of(member) as datastore:
+        again = await put(datastore, "/journal/s", b"again", "s", emission=b"e1")
+        reads = (
+            KeyRead("journal", "/journal/s", "s", 0, "node-a", False),
+            LastRead("ledger", "/ledger/s/*", 2, None, False, ("node-a",)),
+            KeyRead("tracks", "/tracks/s", "s", lost.version, "node-a", False),
+        )
+        journal, ledger, tracks = (await datastore.get(SCOPE, reads, soon())).answers
 
-            assert again == kept
-            assert (journal.objects[0].ref, journal.objects[0].payload) == (kept, b"kept")
-            assert [value.payload for value in ledger.objects] == [b"\x01", b"\x02"]
-            assert (tracks.objects, tracks.complete) == ((), False)
-            assert (await put(client, "/tracks/s", b"new", "s")).version > lost.version
+        assert again == kept
+        assert (journal.objects[0].ref, journal.objects[0].payload) == (kept, b"kept")
+        assert [value.payload for value in ledger.objects] == [b"\x01", b"\x02"]
+        assert (tracks.objects, tracks.complete) == ((), False)
+        assert (await put(datastore, "/tracks/s", b"new", "s")).version > lost.version
+
+
+async def test_every_acknowledged_durable_put_survives_kill_9(server: str, client: Client) -> None:
+    """A datastore that is killed while puts are under way has lost none that it had acknowledged."""
+    acknowledged: list[ObjectRef] = []
+
+    async def put_until_it_dies(datastore: DatastoreClient) -> None:
+        for number in itertools.count():
+            try:
+                acknowledged.append(await put(datastore, f"/ledger/s/{number}", b"%d" % number, "s"))
+            except Unavailable:
+                return
+
+    async with killable(server) as (process, member), led(member), client_of(member) as datastore:
+        async with asyncio.TaskGroup() as group:
+            putting = group.create_task(put_until_it_dies(datastore))
+            while len(acknowledged) < 50:
+                assert not putting.done()
+                await asyncio.sleep(0.01)
+            process.kill()
+        await process.wait()
+    async with serving(server, "datastore-b") as member, led(member), client_of(member) as datastore:
+        reads = [KeyRead("ledger", ref.key, "s", ref.version, "node-a", False) for ref in acknowledged]
+        answers = (await datastore.get(SCOPE, reads, soon())).answers
+
+    assert [answer.objects[0].ref for answer in answers] == acknowledged
 
 
 async def test_an_acknowledged_durable_put_survives_a_restart_of_valkey(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from covey.services.datastore.app import make_datastore
 from covey.services.datastore.core.state import check_invariants
 from covey.services.datastore.shell import Shell
 from covey.services.datastore.storage.memory import MemoryStorage
-from covey.wire.datastore_client import WATCH_UNREAD_MAX, DatastoreClient
+from covey.wire.datastore_client import DatastoreClient
+from covey.wire.listeners import WATCH_UNREAD_MAX
 from tests.worlds_datastore import COLLISIONS, SCOPE
 
 pytestmark = pytest.mark.asyncio
@@ -77,7 +78,9 @@ async def running() -> AsyncIterator[Mesh]:
     async with asyncio.TaskGroup() as group, mesh.client:
         tasks = []
         for node in NODES:
-            shell = mesh.shells[node.id] = make_datastore(node.id, node.address, storage, mesh.clock)
+            shell = mesh.shells[node.id] = make_datastore(
+                node.id, node.address, storage, mesh.clock, dial=mesh.network.dial
+            )
 
             async def serve(link: Link[Any, Any], shell: Shell = shell) -> None:
                 mesh.links.append(link)

@@ -1,15 +1,11 @@
 """Storage of durable objects: one contract, in memory, in Valkey, in Debian's Redis and in a cluster."""
 
-import asyncio
-import shutil
-import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from redis.asyncio import Redis, RedisCluster
 
 from covey.clock import MonotonicClock
 from covey.embedded_valkey import embedded_valkey
@@ -20,7 +16,8 @@ from covey.services.datastore.core.commands import Entry, FindKeys, Record
 from covey.services.datastore.storage.base import Storage
 from covey.services.datastore.storage.memory import MemoryStorage
 from covey.services.datastore.storage.valkey import ValkeyStorage
-from covey.valkey import valkey_client
+from covey.valkey import Client, valkey_client
+from tests.worlds_valkey import PRIMARIES, SERVERS
 
 pytestmark = pytest.mark.asyncio
 
@@ -29,19 +26,19 @@ GROUP = GroupId(SCOPE, "s/{1}:a")
 SERIES = "/ledger/{x}/*"
 
 
-def storages() -> list[object]:
-    redis = shutil.which("redis-server")
-    missing = pytest.mark.skip(reason="Debian's redis-server is not installed")
-    return ["memory", "valkey", pytest.param("redis", marks=() if redis else missing)]
+@pytest.fixture(params=["memory", *SERVERS])
+def server(request: pytest.FixtureRequest, start_server: Callable[[str], str]) -> str:
+    """The URL of a server of each kind in turn; empty for memory, which has none."""
+    return "" if request.param == "memory" else start_server(request.param)
 
 
-@pytest_asyncio.fixture(params=storages())
-async def storage(request: pytest.FixtureRequest) -> AsyncIterator[Storage]:
-    if request.param == "memory":
+@pytest_asyncio.fixture
+async def storage(server: str) -> AsyncIterator[Storage]:
+    if not server:
         yield MemoryStorage(MonotonicClock())
         return
-    found = shutil.which("redis-server") if request.param == "redis" else None
-    async with embedded_valkey(program=Path(found) if found else None) as url, valkey_client(url) as client:
+    async with valkey_client(server) as client:
+        await client.flushall()
         yield ValkeyStorage(client)
 
 
@@ -133,40 +130,58 @@ async def test_storing_twice_is_storing_once(storage: Storage) -> None:
     assert len((await storage.load(GROUP)).records) == 1
 
 
-async def test_a_group_without_objects_leaves_nothing_behind() -> None:
-    """When the last object of a group is removed, Valkey holds no key for it."""
-    async with embedded_valkey() as url, valkey_client(url) as client:
-        storage = ValkeyStorage(client)
-        await storage.persist(GROUP, record("/ledger/{x}/1", 4), entry("/ledger/{x}/1"))
-        await storage.remove(GROUP, [record("/ledger/{x}/1", 4).ref], [entry("/ledger/{x}/1")])
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+async def test_a_group_without_objects_leaves_nothing_behind(client: Client) -> None:
+    """When the last object of a group is removed, the server holds no key for it."""
+    storage = ValkeyStorage(client)
+    await storage.persist(GROUP, record("/ledger/{x}/1", 4), entry("/ledger/{x}/1"))
+    await storage.remove(GROUP, [record("/ledger/{x}/1", 4).ref], [entry("/ledger/{x}/1")])
 
-        assert await client.keys("*") == []
-
-
-async def test_a_cluster_keeps_the_contract_too() -> None:
-    """Every command reaches the slot of its group or index, though they are spread over the cluster."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        bus = free.getsockname()[1]
-    async with embedded_valkey(options=("--cluster-enabled", "yes", "--cluster-port", str(bus))) as url:
-        await take_all_slots(url)
-        async with valkey_client(url) as client:
-            assert isinstance(client, RedisCluster)
-            for holds in (
-                test_a_group_comes_back_as_it_was_stored,
-                test_keys_are_found_by_series_and_by_prefix,
-                test_what_is_removed_is_gone_from_the_indices_too,
-            ):
-                await holds(ValkeyStorage(client))
-                await client.flushall(target_nodes="primaries")
+    assert await client.dbsize() == 0
 
 
-async def take_all_slots(url: str) -> None:
-    """Make a cluster of one server."""
-    async with Redis.from_url(url) as client, asyncio.timeout(10):
-        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in bytes(await client.execute_command("CLUSTER", "INFO")):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+async def test_a_group_is_one_slot_and_one_round_trip(client: Client) -> None:
+    """However many pools and objects a group has, all of it comes with one command to one server."""
+    storage = ValkeyStorage(client)
+    for number in range(50):
+        ref = ObjectRef(f"pool-{number % 5}", f"/key/{number}", GROUP.group, number + 1)
+        await storage.persist(GROUP, Record(ref, b"payload"), None)
+
+    with counted_commands(client) as sent:
+        stored = await storage.load(GROUP)
+
+    assert len(stored.records) == 50
+    assert [name for name, *_ in sent] == ["EVAL"]
+
+
+@pytest.mark.parametrize("server", ["cluster"], indirect=True)
+async def test_groups_are_spread_over_a_cluster(client: Client) -> None:
+    """The groups' own slots decide: each primary of a cluster holds some of them."""
+    storage = ValkeyStorage(client)
+    for number in range(60):
+        group = GroupId(SCOPE, f"group-{number}")
+        await storage.persist(group, Record(ObjectRef("ledger", "/ledger/1", group.group, 1), b""), None)
+
+    sizes = [await client.dbsize(target_nodes=node) for node in client.get_primaries()]
+    assert len(sizes) == PRIMARIES
+    assert sum(sizes) == 60
+    assert min(sizes) > 0
+
+
+@contextmanager
+def counted_commands(client: Client) -> Iterator[list[tuple[Any, ...]]]:
+    """What goes through the client while the body runs, a tuple for each command."""
+    sent: list[tuple[Any, ...]] = []
+    execute = client.execute_command
+
+    async def executed(*command: Any, **options: Any) -> Any:
+        sent.append(command)
+        return await execute(*command, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "execute_command", executed)
+        yield sent
 
 
 async def test_storage_that_is_gone_is_unavailable() -> None:

@@ -23,6 +23,7 @@ from covey.errors import (
 )
 from covey.model import INLINE_BYTES_MAX, Event, Outcome, Priority
 from covey.services.gateway.core.state import Limits
+from covey.services.gateway.metrics import KeyCounts
 from covey.telemetry import NOTHING, Attributes, Metric, Span, SpanName
 from covey.v1 import gateway_pb2 as pb
 from covey.v1 import gateway_pb2_grpc
@@ -360,7 +361,7 @@ async def test_a_gateway_that_stops_answers_what_is_open() -> None:
 @pytest.mark.parametrize(
     ("request_", "error", "sentence"),
     [
-        (pb.GetRequest(pipeline="collisions"), InvalidArgument, "one of key, series, prefix and in_group"),
+        (pb.GetRequest(pipeline="collisions"), InvalidArgument, "one of key, keys, series, prefix and in_group"),
         (pb.GetRequest(key="/a"), InvalidArgument, "a get names its pipeline"),
         (pb.GetRequest(pipeline="collisions", key="/a"), NotFound, "no pool of 'collisions'"),
         (pb.GetRequest(pipeline="collisions", in_group="g", pool="none"), NotFound, "has no pool 'none'"),
@@ -401,11 +402,32 @@ class Recorder:
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.numbers: list[tuple[Metric, float, Attributes]] = []
 
     def span(self, span: Span) -> None:
         self.spans.append(span)
 
-    def measure(self, metric: Metric, value: float, attributes: Attributes = NOTHING) -> None: ...
+    def measure(self, metric: Metric, value: float, attributes: Attributes = NOTHING) -> None:
+        self.numbers.append((metric, value, attributes))
+
+
+async def test_what_has_no_group_is_counted_by_pool() -> None:
+    """Keys that their pool's rule leaves alone, and gets across groups, are metrics: what has come since last told."""
+    recorder = Recorder()
+    async with running_mesh() as mesh, covey.connect(mesh.address) as client:
+        state = mesh.gateway._core.state
+        counts = KeyCounts(state, recorder)
+        await client.put("/loose/UPPER/1", 1)
+        counts.report()
+        await client.get_many(["/loose/a/1", "/loose/UPPER/1"])
+        counts.report()
+
+    loose = {"covey.pipeline": "collisions", "covey.pool": "loose"}
+    assert recorder.numbers == [
+        (Metric.KEYS_UNGROUPED, 1, loose),
+        (Metric.KEYS_UNGROUPED, 1, loose),
+        (Metric.GETS_SPANNING, 1, {"covey.pipeline": "collisions"}),
+    ]
 
 
 async def test_an_event_is_a_span_under_the_clients() -> None:

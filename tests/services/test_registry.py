@@ -1,19 +1,17 @@
-"""The registry in a real server: the embedded Valkey, and Debian's Redis where it is installed."""
+"""The registry in real servers: the embedded Valkey, Debian's Redis where it is installed, and a cluster of three."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from covey.declaration import Declaration, PoolDeclaration, StageDeclaration
 from covey.embedded_valkey import embedded_valkey
 from covey.errors import Unavailable
 from covey.registry import Leader, Member
 from covey.valkey import Client, ValkeyRegistry, valkey_client
+from tests.worlds_valkey import SERVERS, running_server
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,24 +23,8 @@ DECLARATION = Declaration(
 ).versioned()
 
 
-def programs() -> list[object]:
-    redis = shutil.which("redis-server")
-    missing = pytest.mark.skip(reason="Debian's redis-server is not installed")
-    return [
-        pytest.param(None, id="valkey"),
-        pytest.param(redis, id="redis", marks=() if redis else missing),
-    ]
-
-
-@pytest_asyncio.fixture(params=programs())
-async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    program = Path(request.param) if request.param else None
-    async with embedded_valkey(program=program) as url, valkey_client(url) as client:
-        yield client
-
-
-@pytest_asyncio.fixture
-async def registry(client: Client) -> ValkeyRegistry:
+@pytest.fixture
+def registry(client: Client) -> ValkeyRegistry:
     return ValkeyRegistry(client)
 
 
@@ -126,9 +108,10 @@ async def test_a_leader_that_was_overtaken_takes_a_new_epoch(registry: ValkeyReg
     assert (await registry.lead("a", "addr-a", 30, known_epoch=7)).epoch == 8
 
 
-async def test_a_registry_that_is_gone_is_unavailable() -> None:
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_a_registry_that_is_gone_is_unavailable(kind: str) -> None:
     """Both a lost server and one that was never there are Unavailable, within about a second."""
-    async with embedded_valkey() as url:
+    async with running_server(kind) as url:
         stack = valkey_client(url)
         client = await stack.__aenter__()
         registry = ValkeyRegistry(client)
@@ -145,13 +128,14 @@ async def test_a_registry_that_is_gone_is_unavailable() -> None:
                 pass
 
 
-async def test_a_frozen_registry_is_unavailable(client: Client, registry: ValkeyRegistry) -> None:
+async def test_a_frozen_registry_is_unavailable() -> None:
     """A server that accepts commands and does not answer costs about a second, not a hang."""
-    await client.execute_command("CLIENT", "PAUSE", "3000", "ALL")
+    async with embedded_valkey() as url, valkey_client(url) as client:
+        await client.execute_command("CLIENT", "PAUSE", "3000", "ALL")
 
-    async with asyncio.timeout(2):
-        with pytest.raises(Unavailable):
-            await registry.leader()
+        async with asyncio.timeout(2):
+            with pytest.raises(Unavailable):
+                await ValkeyRegistry(client).leader()
 
 
 async def test_a_logged_server_finds_its_keys_again(tmp_path: Path) -> None:
@@ -170,29 +154,3 @@ async def test_a_program_that_is_no_server_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         async with embedded_valkey(program=Path("/bin/false")):
             pass
-
-
-async def test_a_cluster_is_spoken_to_as_a_cluster() -> None:
-    """A server in cluster mode is used through its slots, and every operation keeps to one slot per step."""
-    async with embedded_valkey(options=["--cluster-enabled", "yes"]) as url:
-        host, _, port = url.removeprefix("redis://").rpartition(":")
-        _, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
-        await writer.drain()
-        async with asyncio.timeout(5):
-            while True:
-                try:
-                    async with valkey_client(url) as client:
-                        registry = ValkeyRegistry(client)
-                        await registry.publish("tenant", DECLARATION)
-                        break
-                except Unavailable:
-                    await asyncio.sleep(0.05)  # the cluster is not yet up
-        writer.close()
-        async with valkey_client(url) as client:
-            registry = ValkeyRegistry(client)
-            await registry.register(Member("worker", "w", "addr"), 30)
-
-            assert await registry.members("worker") == [Member("worker", "w", "addr")]
-            assert await registry.declarations() == [("tenant", DECLARATION)]
-            assert await registry.lead("a", "addr", 30, 0) == Leader("a", "addr", 1)

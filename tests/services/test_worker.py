@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 import covey
+from covey.beside import beside
 from covey.clock import MonotonicClock
 from covey.codec import decode, encode
 from covey.declaration import Codec
@@ -24,6 +25,7 @@ from covey.messages import (
     Get,
     GetDone,
     LeaderJoined,
+    Prefetch,
     Put,
     PutDone,
     RunBatch,
@@ -36,10 +38,14 @@ from covey.messages import (
     WorkerToScheduler,
 )
 from covey.model import Answer, KeyRead, Node, ObjectRef, ObjectValue, Placement, Priority, Scope
+from covey.services.datastore.core.answering import without_known
 from covey.services.worker.app import make_worker
+from covey.services.worker.core.machine import WorkerCore
+from covey.services.worker.core.state import Identity, Limits
 from covey.services.worker.engine.base import DeviceLost, Job, Ran
 from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.emulated import EmulatedEngine
+from covey.services.worker.metrics import counts, measure
 from covey.services.worker.servicer import services
 from covey.telemetry import NOTHING, Attributes, Metric, Span, SpanName, Tracer, mint_traceparent
 from covey.wire.datastore_client import DatastoreClient
@@ -93,7 +99,11 @@ class Scale:
         return values * 10
 
 
-@app.stage(on=seen, emits=app.pool("/scaled/{series}/{n:int}", codec=Codec.ARRAY), model=Scale, batch_max=8)
+odd = covey.pattern("/(?P<group>[0-9]*[13579])$")
+scaled = app.pool("/scaled/{series}/{n:int}", group=odd, codec=Codec.ARRAY)
+
+
+@app.stage(on=seen, emits=scaled, model=Scale, batch_max=8)
 def scale(batch: Any, model: Any) -> None:
     values, _ = batch.stack(seen)
     for task, value in zip(batch, model(values), strict=True):
@@ -122,7 +132,8 @@ class TinyDatastore:
                 return self.put(message)
             case Get():
                 self.gets.append(message)
-                return GetDone(message.request, tuple(self.answer(read) for read in message.reads))
+                answers = [self.answer(read) for read in message.reads]
+                return GetDone(message.request, tuple(without_known(answers, message.known)))
             case _:
                 raise AssertionError(message)
 
@@ -202,7 +213,11 @@ class Recorder:
 
 @asynccontextmanager
 async def a_worker(
-    stores: dict[str, TinyDatastore], recorder: Recorder | None = None, slow_s: float = 0.0, over_grpc: bool = False
+    stores: dict[str, TinyDatastore],
+    recorder: Recorder | None = None,
+    slow_s: float = 0.0,
+    over_grpc: bool = False,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Leader]:
     """A running worker near node n1, and the leader that speaks with it."""
     network = MemoryNetwork()
@@ -213,7 +228,7 @@ async def a_worker(
     tracer = Tracer(recorder, Random(1)) if recorder is not None else None
     try:
         async with DatastoreClient(network.dial, CLOCK) as client:
-            shell = make_worker("w1", "n1", app, engine, client, CLOCK, tracer=tracer)
+            shell = make_worker("w1", "n1", app, engine, client, CLOCK, limits=limits, tracer=tracer)
             await shell.load()
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(shell.run())
@@ -304,6 +319,65 @@ async def test_an_async_stage_reads_what_it_could_not_name() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("over_grpc", [False, True])
+async def test_what_the_leader_hints_at_is_read_ahead(over_grpc: bool) -> None:
+    """The task finds it in memory, its home is asked once, and the report says what the read cost."""
+    near, far = TinyDatastore(), TinyDatastore()
+    far.objects["a", "/totals/a"] = [encode(Codec.MSGPACK, 40)]
+    async with a_worker({"n1": near, "n2": far}, over_grpc=over_grpc) as leader:
+        leader.lead("n1", "n2")
+        read = KeyRead("totals", "/totals/a", "a", 0, "n2", required=False, as_of=CLOCK.now())
+        leader.link.send(Prefetch(1, SCOPE, "e", (read,), CLOCK.now() + 20.0))
+        leader.run(2, state=read)
+        report = await leader.report()
+
+    assert len(far.gets) == 1
+    assert [put.payload for put in (*near.puts, *far.puts) if put.ref.pool == "totals"] == [encode(Codec.MSGPACK, 42)]
+    assert (report.tasks[0].remote_gets, report.tasks[0].bytes_moved >= 1) == (1, True)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("cache_reads", [False, True])
+async def test_a_cache_spares_the_payload_and_never_the_question(cache_reads: bool) -> None:
+    """What another node still has in the version that is here does not travel again, and what is new there is seen."""
+    far = TinyDatastore()
+    read = KeyRead("totals", "/totals/b", "b", 0, "n2", required=False, as_of=1.0)
+    read_bytes, totals = [], []
+    async with a_worker({"n2": far}, limits=Limits(cache_reads=cache_reads)) as leader:
+        leader.lead("n2")
+        for version, known in ((1, 1000), (1, 1000), (2, 2000), (2, 2000)):
+            far.objects["b", "/totals/b"] = [encode(Codec.MSGPACK, known)] * version
+            far.puts.clear()
+            leader.run(1, state=read)
+            (task,) = (await leader.report()).tasks
+            assert task.remote_gets == 1
+            read_bytes.append(task.bytes_moved - sum(put.ref.size for put in far.puts))
+            totals += [decode(Codec.MSGPACK, put.payload) for put in far.puts if put.ref.pool == "totals"]
+
+    assert totals == [1001, 1001, 2001, 2001]
+    assert read_bytes == ([3, 0, 3, 0] if cache_reads else [3, 3, 3, 3])
+
+
+@pytest.mark.asyncio
+async def test_what_a_stage_gets_by_itself_is_cached_too() -> None:
+    """The second get of a version moves nothing but the question."""
+    far = TinyDatastore()
+    far.objects["a", "/totals/a"] = [encode(Codec.MSGPACK, 1000)]
+    moved, values = [], []
+    async with a_worker({"n2": far}, limits=Limits(cache_reads=True)) as leader:
+        leader.lead("n2")
+        for _ in range(3):
+            leader.run(1, stage="look")
+            (task,) = (await leader.report()).tasks
+            moved.append(task.bytes_moved)
+            values.append(values_in(task)["seen"])
+
+    put_bytes = 3
+    assert values == [1000] * 3
+    assert moved == [3 + put_bytes, put_bytes, put_bytes]
+
+
+@pytest.mark.asyncio
 async def test_a_model_is_loaded_and_given_tensors() -> None:
     """A stage with a model stacks onto the lane's device, and emits what the model answers."""
     store = TinyDatastore()
@@ -314,6 +388,18 @@ async def test_a_model_is_loaded_and_given_tensors() -> None:
 
     assert statuses(report) == [Status.OK, Status.OK]
     assert [float(decode(Codec.ARRAY, put.payload)) for put in store.puts] == [15.0, 25.0]
+
+
+@pytest.mark.asyncio
+async def test_keys_that_no_rule_matches_are_counted() -> None:
+    """An emission whose key the pool's group rule leaves alone is a group of its own, and counts."""
+    recorder = Recorder()
+    async with a_worker({"n1": TinyDatastore()}, recorder) as leader:
+        leader.lead("n1")
+        leader.run(*[1.5] * 5, stage="scale", pool="seen")
+        await leader.report()
+
+    assert recorder.metrics.count(Metric.KEYS_UNGROUPED) == 3
 
 
 @pytest.mark.asyncio
@@ -441,3 +527,17 @@ async def ended(running: Awaitable[None]) -> str:
             (error,) = error.exceptions
         said = str(error)
     return said
+
+
+@pytest.mark.asyncio
+async def test_the_memory_of_a_worker_is_told_to_telemetry() -> None:
+    """Hits and misses as amounts since the last time, bytes as they are."""
+    core = WorkerCore(Identity("w1", "n1", "cpu", (None,), ()), Limits())
+    core.state.counters.prefetch_hits = 3
+    recorder = Recorder()
+    async with beside(measure(core.state, recorder, "w1")):
+        while Metric.CACHE_BYTES not in recorder.metrics:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    assert {metric for metric in Metric if metric.name.startswith("CACHE_")} <= set(recorder.metrics)
+    assert counts(core.state)["prefetch"][Metric.CACHE_HITS] == 3

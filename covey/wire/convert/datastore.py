@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from covey.errors import Status
-from covey.messages import Get, GetDone, Put, PutDone, Watch, Watched
+from covey.messages import Get, GetDone, Put, PutDone, SharedFile, Watch, Watched
 from covey.model import Answer
 from covey.v1 import datastore_pb2 as pb
 from covey.wire.convert.objects import (
@@ -73,6 +73,10 @@ def get_to_wire(get: Get, out: pb.GetObjects, now: float) -> None:
     out.budget_us = microseconds(get.deadline - now)
     if get.traceparents:
         out.traceparents.extend(get.traceparents)
+    for ref in get.known:
+        ref_to_wire(ref, out.known.add())
+    if get.shared:
+        out.shared = True
 
 
 def get_from_wire(wire: pb.GetObjects, now: float) -> Get:
@@ -82,6 +86,8 @@ def get_from_wire(wire: pb.GetObjects, now: float) -> Get:
         reads=tuple([read_from_wire(read, now) for read in wire.reads]),
         deadline=instant_after(wire.budget_us, now),
         traceparents=tuple(wire.traceparents),
+        known=tuple([ref_from_wire(ref) for ref in wire.known]) if wire.known else (),
+        shared=wire.shared,
     )
 
 
@@ -89,6 +95,8 @@ def get_done_to_wire(done: GetDone, out: pb.GetDone) -> None:
     out.request = done.request
     for answer in done.answers:
         answer_to_wire(answer, out.answers.add())
+    for number, position, name, offset, until in done.files:
+        out.files.add(answer=number, object=position, name=name, offset=offset, until=until)
 
 
 def get_done_from_wire(wire: pb.GetDone, payloads: Mapping[tuple[int, int], bytes] | None = None) -> GetDone:
@@ -98,7 +106,8 @@ def get_done_from_wire(wire: pb.GetDone, payloads: Mapping[tuple[int, int], byte
         objects = list(answers[number].objects)
         objects[position] = replace(objects[position], payload=payload)
         answers[number] = replace(answers[number], objects=tuple(objects))
-    return GetDone(wire.request, tuple(answers))
+    files = [SharedFile(each.answer, each.object, each.name, each.offset, each.until) for each in wire.files]
+    return GetDone(wire.request, tuple(answers), tuple(files))
 
 
 def watch_to_wire(watch: Watch, out: pb.Watch) -> None:

@@ -11,6 +11,7 @@ from covey.edge import (
     Description,
     EventName,
     GroupWanted,
+    KeysWanted,
     KeyWanted,
     Misread,
     NewEvent,
@@ -169,8 +170,14 @@ def put_answer_from_wire(wire: pb.PutResponse) -> ObjectRef:
 
 def get_to_wire(scope: Scope, wanted: Wanted) -> pb.GetRequest:
     match wanted:
-        case KeyWanted(key, version, group):
-            return pb.GetRequest(pipeline=scope.pipeline, key=key, version=version, group=group)
+        case KeyWanted(key, version, group, age_s):
+            return pb.GetRequest(
+                pipeline=scope.pipeline, key=key, version=version, group=group, age_us=_age_to_wire(age_s)
+            )
+        case KeysWanted(keys, group, age_s):
+            return pb.GetRequest(
+                pipeline=scope.pipeline, keys=pb.Keys(keys=keys), group=group, age_us=_age_to_wire(age_s)
+            )
         case SeriesWanted(series, count, as_of):
             return pb.GetRequest(pipeline=scope.pipeline, series=series, count=count, as_of=as_of)
         case PrefixWanted(prefix, limit):
@@ -180,14 +187,16 @@ def get_to_wire(scope: Scope, wanted: Wanted) -> pb.GetRequest:
 
 
 def get_from_wire(wire: pb.GetRequest, tenant: str) -> tuple[Scope, Wanted]:
-    """Raises InvalidArgument when it is not exactly one of the four forms."""
+    """Raises InvalidArgument when it is not exactly one of the five forms."""
     return scope_of(tenant, wire.pipeline, "a get"), _wanted_from_wire(wire)
 
 
 def _wanted_from_wire(wire: pb.GetRequest) -> Wanted:
     match wire.WhichOneof("what"):
         case "key":
-            return KeyWanted(wire.key, wire.version, wire.group)
+            return KeyWanted(wire.key, wire.version, wire.group, _age_from_wire(wire))
+        case "keys":
+            return KeysWanted(tuple(wire.keys.keys), wire.group, _age_from_wire(wire))
         case "series":
             return SeriesWanted(wire.series, wire.count or 1, wire.as_of if wire.HasField("as_of") else None)
         case "prefix":
@@ -195,7 +204,15 @@ def _wanted_from_wire(wire: pb.GetRequest) -> Wanted:
         case "in_group":
             return GroupWanted(wire.pool, wire.in_group, wire.count or LIMIT)
         case _:
-            raise InvalidArgument("a get names one of key, series, prefix and in_group")
+            raise InvalidArgument("a get names one of key, keys, series, prefix and in_group")
+
+
+def _age_to_wire(age_s: float | None) -> int | None:
+    return None if age_s is None else microseconds(age_s)
+
+
+def _age_from_wire(wire: pb.GetRequest) -> float | None:
+    return wire.age_us / US if wire.HasField("age_us") else None
 
 
 def answer_to_wire(answer: Answer) -> pb.GetResponse:

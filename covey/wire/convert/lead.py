@@ -6,6 +6,7 @@ from typing import assert_never
 
 from covey.messages import Beat, DatastoreToScheduler, Horizon, LeaderJoined, NodeJoined, SchedulerToDatastore, View
 from covey.v1 import datastore_pb2
+from covey.wire.convert.objects import placement_from_wire, placement_to_wire
 from covey.wire.convert.view import beat_from_wire, beat_to_wire, unknown_message, view_from_wire, view_to_wire
 
 
@@ -51,6 +52,7 @@ def datastore_to_scheduler_to_wire(
             out.joined.node = message.node
             out.joined.address = message.address
             out.joined.epoch = message.epoch
+            placement_to_wire(message.placement, out.joined.placement)
         case _:
             assert_never(message)
 
@@ -60,6 +62,7 @@ def datastore_to_scheduler_from_wire(wire: datastore_pb2.DatastoreToScheduler, n
         case "beat":
             return beat_from_wire(wire.beat)
         case "joined":
-            return NodeJoined(wire.joined.node, wire.joined.address, wire.joined.epoch)
+            joined = wire.joined
+            return NodeJoined(joined.node, joined.address, joined.epoch, placement_from_wire(joined.placement))
         case _:
             raise unknown_message("datastore's")

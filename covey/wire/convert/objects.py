@@ -293,11 +293,13 @@ def answer_to_wire(answer: Answer, out: pb.Answer) -> None:
     out.incomplete = not answer.complete
     if answer.status is not Status.OK or answer.reason or answer.message:
         verdict_to_wire(answer.status, answer.reason, answer.message, out.verdict)
+    if answer.epoch:
+        out.epoch = answer.epoch
 
 
 def answer_from_wire(wire: pb.Answer) -> Answer:
     objects = tuple([object_from_wire(value) for value in wire.objects])
-    return Answer(objects, not wire.incomplete, *verdict_of(wire))
+    return Answer(objects, not wire.incomplete, *verdict_of(wire), wire.epoch)
 
 
 # --- placement -------------------------------------------------------------------------------------------------------
@@ -306,10 +308,11 @@ def answer_from_wire(wire: pb.Answer) -> Answer:
 def node_to_wire(node: Node, out: pb.Node) -> None:
     out.id = node.id
     out.address = node.address
+    out.joined = node.joined
 
 
 def node_from_wire(wire: pb.Node) -> Node:
-    return Node(wire.id, wire.address)
+    return Node(wire.id, wire.address, wire.joined)
 
 
 def placement_to_wire(placement: Placement, out: pb.Placement) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from covey.declaration import PoolDeclaration
-from covey.errors import InvalidArgument, Moved, Reason, Unavailable
+from covey.errors import InvalidArgument, Reason, Unavailable
 from covey.grouping import KEY_BYTES_MAX, Scope, check_key
 from covey.messages import Put
 from covey.model import OBJECT_BYTES_MAX, GroupId, ObjectRef
 from covey.services.datastore.core.answering import declared
 from covey.services.datastore.core.commands import FindKeys
-from covey.services.datastore.core.state import Blocker, GroupLoad, Loading, Parked, Place, SeriesId, State, lives_here
+from covey.services.datastore.core.state import Blocker, GroupLoad, Loading, Parked, Place, SeriesId, State
 
 
 def admit(state: State, put: Put) -> Place:
@@ -24,8 +24,6 @@ def admit(state: State, put: Put) -> Place:
         raise InvalidArgument(f"key {ref.key!r} does not match the template {pools[0].template!r} of pool {ref.pool!r}")
     if len(place.group.group.encode()) > KEY_BYTES_MAX:
         raise InvalidArgument(f"a group has at most {KEY_BYTES_MAX} bytes: {place.group.group[:80]!r}")
-    if not lives_here(state, place.group):
-        raise Moved(f"group {place.group.group!r} does not live on node {state.node}")
     size = len(put.payload) or ref.size
     bytes_max = min(OBJECT_BYTES_MAX, state.limits.memory_bytes_max)
     if size > bytes_max:

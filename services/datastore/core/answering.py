@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import assert_never
 
 from covey.declaration import PoolDeclaration
 from covey.errors import InvalidArgument, NotFound, Reason, Status, Unavailable
 from covey.grouping import Scope
-from covey.model import Answer, GroupId, KeyRead, LastRead, ObjectValue, Read, ScanRead
+from covey.model import Answer, GroupId, KeyRead, LastRead, ObjectRef, ObjectValue, Read, ScanRead
 from covey.services.datastore.core.commands import FindKeys
 from covey.services.datastore.core.groups import use_group
+from covey.services.datastore.core.standing import awaited, awaited_by_all, group_of_series
 from covey.services.datastore.core.state import (
     Address,
+    Arrival,
     Blocker,
     GroupLoad,
     History,
@@ -22,6 +26,7 @@ from covey.services.datastore.core.state import (
     ObjectPut,
     PoolId,
     SeriesId,
+    Settling,
     State,
     Version,
     history_at,
@@ -47,27 +52,78 @@ def declared(state: State, scope: Scope, pool: str) -> tuple[PoolDeclaration, ..
 
 def answer(state: State, scope: Scope, read: Read, found: Found) -> Answer | Blocked:
     """What a read finds, or what it must wait for. Raises NotFound, InvalidArgument or Unavailable."""
-    pool = declared(state, scope, read.pool)[0]
+    awaited_first = _awaited(state, scope, read)
+    if awaited_first:
+        return awaited_first
+    result = _answer(state, scope, read, found)
+    if not isinstance(read, KeyRead) and len(read.nodes) > 1 and isinstance(result, Answer):
+        return replace(result, epoch=state.homes.placement.epoch)
+    return result
+
+
+def _awaited(state: State, scope: Scope, read: Read) -> Blocked:
+    """What must be here before a read is answered: its group, or all that lives here. Raises Moved."""
     match read:
         case KeyRead():
-            return _answer_key(state, scope, pool, read, found)
-        case LastRead():
-            return _answer_last(state, scope, pool, read, found)
+            pool = declared(state, scope, read.pool)[0]
+            return awaited(state, GroupId(scope, read.group or pool.group_of(read.key, pool.fields_of(read.key))[0]))
+        case ScanRead() if read.group:
+            return awaited(state, GroupId(scope, read.group))
         case ScanRead():
-            return _answer_scan(state, scope, pool, read, found)
+            return awaited_by_all(state, read.nodes)
+        case LastRead():
+            group = group_of_series(scope, declared(state, scope, read.pool)[0], read.series)
+            if group is None:
+                return awaited_by_all(state, read.nodes)
+            if len(read.nodes) == 1 or state.homes.of(group) == state.node:
+                return awaited(state, group)
+            return awaited_by_all(state, state.homes.nodes)
         case _:
             assert_never(read)
+
+
+def _answer(state: State, scope: Scope, read: Read, found: Found) -> Answer | Blocked:
+    match read:
+        case KeyRead():
+            return _answer_key(state, scope, declared(state, scope, read.pool)[0], read, found)
+        case LastRead():
+            return _answer_last(state, scope, declared(state, scope, read.pool)[0], read, found)
+        case ScanRead() if read.group:
+            return _answer_group(state, scope, _pools_of(state, scope, read), read, found)
+        case ScanRead():
+            return _answer_scan(state, scope, declared(state, scope, read.pool)[0], read, found)
+        case _:
+            assert_never(read)
+
+
+def _pools_of(state: State, scope: Scope, read: ScanRead) -> tuple[PoolDeclaration, ...]:
+    """The pools that a read of a group looks through: the one that it names, or all of the pipeline's."""
+    if read.pool:
+        return declared(state, scope, read.pool)[:1]
+    return tuple([pools[0] for of, pools in state.pools.items() if of.scope == scope])
 
 
 def give_up(blockers: Blocked, failed: Collection[Blocker]) -> Answer:
     """The answer to a read that has waited in vain."""
     for blocker in blockers:
+        if isinstance(blocker, Arrival | Settling):
+            return Answer((), False, Status.UNAVAILABLE, Reason.MOVED, "the group is on its way between nodes")
         if not isinstance(blocker, ObjectPut):
             problem = "could not be read" if blocker in failed else "did not come in time"
             message = f"what storage holds {problem}"
             return Answer((), False, Status.UNAVAILABLE, Reason.STORAGE_FAILED, message)
     keys = ", ".join(blocker.key for blocker in blockers if isinstance(blocker, ObjectPut))
     return _gone(f"no object has come under {keys}")
+
+
+def without_known(answers: Sequence[Answer], known: Sequence[ObjectRef]) -> list[Answer]:
+    """The answers without the payloads of what the caller holds, in these very versions."""
+    held = dict.fromkeys(known)
+
+    def without(values: Sequence[ObjectValue]) -> tuple[ObjectValue, ...]:
+        return tuple([ObjectValue(value.ref) if value.ref in held else value for value in values])
+
+    return [replace(answer, objects=without(answer.objects)) for answer in answers]
 
 
 def _gone(message: str) -> Answer:
@@ -79,17 +135,20 @@ def _gone(message: str) -> Answer:
 
 
 def _answer_key(state: State, scope: Scope, pool: PoolDeclaration, read: KeyRead, found: Found) -> Answer | Blocked:
+    pool_id = PoolId(scope, pool.name)
     group = read.group or pool.group_of(read.key, pool.fields_of(read.key))[0]
     if pool.durable and not _is_loaded(state, GroupId(scope, group), found):
         return (GroupLoad(GroupId(scope, group)),)
     history = history_at(state, scope, pool.name, group, read.key)
-    version = _version_of(history, read) if history is not None else None
+    version = version_of(history, read) if history is not None else None
     if version is not None:
         use_group(state, GroupId(scope, group))
         return Answer((ObjectValue(version.ref, version.payload),))
-    is_lost = Address(scope, pool.name, group, read.key) in state.evicted_keys
     if history is not None:
         is_lost = _is_past(history, read)
+    else:
+        is_lost = Address(scope, pool.name, group, read.key) in state.evicted_keys
+        is_lost = is_lost or (read.as_of is not None and read.as_of < state.lapsed_in_pool.get(pool_id, -math.inf))
     if read.required and not is_lost:
         return (ObjectPut(scope, pool.name, read.key),)
     if read.required:
@@ -97,24 +156,40 @@ def _answer_key(state: State, scope: Scope, pool: PoolDeclaration, read: KeyRead
     return Answer((), complete=not is_lost and not read.version)
 
 
-def _version_of(history: History, read: KeyRead) -> Version | None:
-    """The version that a read names, or the one that was current at its instant.
+def version_of(history: History, read: KeyRead) -> Version | None:
+    """The version that a read names, or the one that was current at its instant: the later, if it has both.
 
-    What is required may have come after that instant: it is then the first version.
+    Versions are in order of their numbers and of their instants, so that both are found by bisection. What is required
+    may have come after the instant: it is then the first version.
     """
+    versions = history.versions
     if read.version and read.as_of is None:
-        return next((version for version in reversed(history.versions) if version.ref.version == read.version), None)
+        at = _position(versions, read.version, len(versions))
+        return versions[at] if at is not None else None
     own = _first_of(history, read.before)
-    if read.as_of is None and own is None:
-        return history.versions[-1]
-    for version in reversed(history.versions):
-        if own is not None and version.ref.version >= own.ref.version:
-            continue
-        if own is None and version.ref.version < read.version:
-            return None
-        if version.ref.version == read.version or read.as_of is None or version.put_at <= read.as_of:
-            return version
-    return history.versions[0] if read.required else None
+    end = len(versions) if own is None else bisect_left(versions, own.ref.version, key=_number)
+    current = (end if read.as_of is None else bisect_right(versions, read.as_of, hi=end, key=_put_at)) - 1
+    named = _position(versions, read.version, end) if read.version else None
+    if named is not None:
+        return versions[max(current, named)]
+    if current >= 0 and (own is not None or versions[current].ref.version >= read.version):
+        return versions[current]
+    is_older = own is None and versions[0].ref.version < read.version  # than the one that is named, and is gone
+    return versions[0] if read.required and not is_older else None
+
+
+def _position(versions: Sequence[Version], number: int, end: int) -> int | None:
+    """Where the version of that number stands among the first `end`."""
+    at = bisect_left(versions, number, hi=end, key=_number)
+    return at if at < end and versions[at].ref.version == number else None
+
+
+def _number(version: Version) -> int:
+    return version.ref.version
+
+
+def _put_at(version: Version) -> float:
+    return version.put_at
 
 
 def _first_of(history: History, task: bytes) -> Version | None:
@@ -198,20 +273,11 @@ def _has_yet_to_come(state: State, scope: Scope, pool: PoolDeclaration, read: La
     return not (at < len(series.entries) and series.entries[at][2] == read.awaits)
 
 
-# --- by prefix and by group ------------------------------------------------------------------------------------------
+# --- by prefix, and by group -----------------------------------------------------------------------------------------
 
 
 def _answer_scan(state: State, scope: Scope, pool: PoolDeclaration, read: ScanRead, found: Found) -> Answer | Blocked:
-    if read.group:
-        group_id = GroupId(scope, read.group)
-        if pool.durable and not _is_loaded(state, group_id, found):
-            return (GroupLoad(group_id),)
-        keys = sorted(
-            (key, read.group)
-            for name, key in (state.groups[group_id].histories if group_id in state.groups else ())
-            if name == pool.name and key.startswith(read.prefix)
-        )
-    elif pool.durable:
+    if pool.durable:
         wanted = FindKeys(scope, pool.name, prefix=read.prefix, limit=read.limit)
         if wanted not in found:
             return (wanted,)
@@ -235,6 +301,23 @@ def _values(
         if history is not None:
             use_group(state, GroupId(scope, group))
             yield _current(history)
+
+
+def _answer_group(
+    state: State, scope: Scope, pools: Sequence[PoolDeclaration], read: ScanRead, found: Found
+) -> Answer | Blocked:
+    """Everything of a group in these pools, which is all in one place, here and in storage."""
+    group_id = GroupId(scope, read.group)
+    if any(pool.durable for pool in pools) and not _is_loaded(state, group_id, found):
+        return (GroupLoad(group_id),)
+    names = [pool.name for pool in pools]
+    group = state.groups.get(group_id)
+    if group is not None:
+        state.groups.move_to_end(group_id)
+    histories = [history for (name, _), history in group.histories.items() if name in names] if group else []
+    histories.sort(key=lambda history: history.address.key)
+    complete = not any(PoolId(scope, name) in state.evicted_in_pool for name in names)
+    return Answer(tuple([_current(history) for history in histories[: read.limit]]), complete)
 
 
 def _current(history: History) -> ObjectValue:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from covey.grouping import Scope
-from covey.messages import DatastoreToScheduler, FromDatastore
-from covey.model import GroupId, ObjectRef
+from covey.messages import DatastoreToScheduler, FromDatastore, ToDatastore
+from covey.model import GroupId, Node, ObjectRef
 from covey.values import dataclass
 
 
@@ -79,4 +79,27 @@ class FindKeys:
     limit: int = 0
 
 
-Command = Send | Report | Persist | Remove | LoadGroup | FindKeys
+@dataclass(frozen=True, slots=True)
+class ReachNode:
+    """Open a link of that number to another datastore. NodeReached comes, and NodeLost at the end or at once."""
+
+    link: int
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveNode:
+    """Close the link to another datastore."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send on a link to another datastore."""
+
+    link: int
+    message: ToDatastore
+
+
+Command = Send | Report | Persist | Remove | LoadGroup | FindKeys | ReachNode | LeaveNode | Tell

@@ -46,7 +46,8 @@ def use_group(state: State, group_id: GroupId) -> Group:
 
 def forget_if_empty(state: State, group: Group) -> None:
     """Keep no record of a group without objects, save that its numbers are never given again."""
-    if not (group.histories or group.listed or is_busy(group)) and state.groups.get(group.id) is group:
+    is_kept = group.histories or group.listed or is_busy(group) or group.leaving or group.id in state.moves.arriving
+    if not is_kept and state.groups.get(group.id) is group:
         del state.groups[group.id]
         state.number_floor = max(state.number_floor, group.number)
 
@@ -60,6 +61,7 @@ def store(state: State, group: Group, place: Place, version: Version, now: float
         history = _new_history(state, group, place, address, version.put_at)
     else:
         history.pool = place.pool
+        version.put_at = max(version.put_at, history.versions[-1].put_at)  # the clock of storage may have been set back
         lapse(state, history, history.versions[-1], version.put_at)
     history.versions.append(version)
     group.cost += version.cost
@@ -201,26 +203,53 @@ def remove_version(state: State, history: History, version: Version) -> None:
         if not history.versions:
             removal.entries.append(entry_of(history))
     if not history.versions:
+        pool = PoolId(address.scope, address.pool)
+        state.lapsed_in_pool[pool] = max(state.lapsed_in_pool.get(pool, -math.inf), history.lost_before)
         _unlist(state, group, history)
 
 
 def unload(state: State, group: Group, volatile_too: bool) -> None:
     """Take a group's objects out of memory: the durable ones stay in storage, the others are lost, and marked so."""
-    for history in list(group.histories.values()):
-        if not (volatile_too or history.pool.durable):
-            continue
-        for version in history.versions:
-            _discount(state, group, version)
-        history.versions.clear()
-        if not history.pool.durable:
-            _mark(state, history)
-        elif history.series is not None:
+    if volatile_too:
+        lose_volatile(state, group)
+    for history in [history for history in group.histories.values() if history.pool.durable]:
+        if history.series is not None:
             history.series.complete = False
-        _unlist(state, group, history)
+        _drop(state, group, history)
     for series_id, _ in group.listed:
         state.series[series_id].complete = False
     forget_unclaimed(state, group)
     group.loading = Loading.ABSENT
+
+
+def lose_volatile(state: State, group: Group) -> None:
+    """Lose the objects of a group that are in memory alone, and mark them so."""
+    for history in [history for history in group.histories.values() if not history.pool.durable]:
+        _mark(state, history)
+        _drop(state, group, history)
+
+
+def _drop(state: State, group: Group, history: History) -> None:
+    for version in history.versions:
+        _discount(state, group, version)
+    history.versions.clear()
+    _unlist(state, group, history)
+
+
+def discard(state: State, group: Group, histories_max: float) -> int:
+    """Take objects of a group that another node has out of memory, without marks; how many. At the end it is gone."""
+    taken = 0
+    for history in list(group.histories.values()):
+        if taken >= histories_max:
+            return taken
+        _drop(state, group, history)
+        forget_mark(state, history.address)
+        taken += 1
+    forget_unclaimed(state, group)
+    group.loading = Loading.ABSENT if group.loading is Loading.DONE else group.loading
+    group.leaving = False
+    forget_if_empty(state, group)
+    return taken
 
 
 def entry_of(history: History) -> Entry:
@@ -260,17 +289,22 @@ def _unlist_entry(state: State, series: Series, entry: IndexEntry) -> None:
 
 
 def _mark(state: State, history: History) -> None:
-    address, marks_max = history.address, state.limits.marks_max
+    series = history.series.id if history.series is not None else None
+    mark(state, history.address, series, history.index)
+
+
+def mark(state: State, address: Address, series: SeriesId | None, index: int | None) -> None:
+    """Remember that an object was here and is lost."""
+    marks_max = state.limits.marks_max
     pool = PoolId(address.scope, address.pool)
     if address not in state.evicted_keys:
         state.evicted_in_pool[pool] = state.evicted_in_pool.get(pool, 0) + 1
     state.evicted_keys[address] = None
     if len(state.evicted_keys) > marks_max:
         forget_mark(state, next(iter(state.evicted_keys)))
-    if history.series is not None and history.index is not None:
-        series = history.series.id
-        greatest = state.evicted_series.pop(series, history.index)
-        state.evicted_series[series] = max(greatest, history.index)
+    if series is not None and index is not None:
+        greatest = state.evicted_series.pop(series, index)
+        state.evicted_series[series] = max(greatest, index)
         if len(state.evicted_series) > marks_max:
             state.evicted_series.popitem(last=False)
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import assert_never
 
 from covey.grouping import Scope
-from covey.homes import Homes
 from covey.messages import Beat, Horizon, LeaderJoined, NodeJoined, SchedulerToDatastore, View
-from covey.services.datastore.core import retention
-from covey.services.datastore.core.commands import Report
+from covey.services.datastore.core import handing_over, retention
+from covey.services.datastore.core.commands import Command, Report
 from covey.services.datastore.core.state import PoolId, State
 
 
-def take(state: State, link: int, message: SchedulerToDatastore, now: float) -> list[Report]:
+def take(state: State, link: int, message: SchedulerToDatastore, now: float) -> list[Command]:
     """Act upon a leader's message; the answers to it."""
     if isinstance(message, LeaderJoined):
         state.leads[link] = message.epoch
@@ -29,24 +28,24 @@ def take(state: State, link: int, message: SchedulerToDatastore, now: float) -> 
         case LeaderJoined():
             return [Report(link, _joined(state))]
         case View():
-            _adopt(state, message)
-            return [Report(link, _beat(state, now))]
+            out: list[Command] = []
+            _adopt(state, message, out)
+            return [*out, Report(link, beat(state, now))]
         case Horizon(_, age_s):
             retention.hear_horizon(state, age_s, now)
             return []
         case Beat():
-            return [Report(link, _beat(state, now))]
+            return [Report(link, beat(state, now))]
         case _:
             assert_never(message)
 
 
-def _adopt(state: State, view: View) -> None:
+def _adopt(state: State, view: View, out: list[Command]) -> None:
     """Act upon a view from now on, unless a newer one is known."""
     if state.view is not None and (view.epoch, view.number) <= (state.view.epoch, state.view.number):
         return
-    _let_go_if_lost(state, view)
     state.view = view
-    state.homes = Homes(view.placement)
+    handing_over.adopt(state, view.placement, out)
     state.pipelines = {Scope(tenant, declaration.pipeline): None for tenant, declaration in view.declarations}
     state.pools = {}
     for tenant, declaration in view.declarations:
@@ -57,26 +56,20 @@ def _adopt(state: State, view: View) -> None:
                 state.pools[pool_id] = (pool, *known)  # the last declaration of a view is the current one
 
 
-def _let_go_if_lost(state: State, view: View) -> None:
-    """Let go of everything when the leader has taken us for lost, as it says by leaving us out of its next view.
-
-    The groups that were here live elsewhere by now, and would be out of date when they come back. A new leader has
-    named no homes yet: being left out of its first view says nothing.
-    """
-    known = state.view
-    was_home = known is not None and known.epoch == view.epoch and state.node in state.homes.nodes
-    if was_home and all(node.id != state.node for node in view.placement.nodes):
-        retention.evict_all(state)
-
-
 def _joined(state: State) -> NodeJoined:
-    return NodeJoined(state.node, state.address, state.epoch)
+    return NodeJoined(state.node, state.address, state.epoch, state.homes.placement)
 
 
-def _beat(state: State, now: float) -> Beat:
+def beat(state: State, now: float) -> Beat:
     return Beat(
         queued=len(state.parked),
         oldest_s=now - min((parked.since for parked in state.parked.values()), default=now),
         finished=state.counts.puts + state.counts.gets,
         view=state.view.number if state.view is not None else 0,
+        settled=max(0, state.moves.settled),
     )
+
+
+def tell_settled(state: State, now: float) -> list[Report]:
+    """Leaders wait for this before they move groups again."""
+    return [Report(link, beat(state, now)) for link, epoch in state.leads.items() if epoch == state.epoch]

@@ -12,18 +12,34 @@ Storage is told one thing of a group at a time, so that what it holds is always 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from covey.errors import CoveyError, Moved, Reason, ResourceExhausted, Unavailable, VersionConflict
 from covey.grouping import Scope
-from covey.messages import EndWatch, Get, GetDone, Put, PutDone, Watch
+from covey.messages import (
+    EndWatch,
+    Get,
+    GetDone,
+    HandedOver,
+    HandOver,
+    HandOverDone,
+    MeetNode,
+    NodeMet,
+    Put,
+    PutDone,
+    ToDatastore,
+    Watch,
+)
 from covey.model import Answer, GroupId, ObjectRef, ObjectValue, Read
-from covey.services.datastore.core import groups, leading, retention, watching
+from covey.services.datastore.core import groups, handing_over, leading, retention, taking_over, watching
 from covey.services.datastore.core.admission import admit, place_of, unknown
-from covey.services.datastore.core.answering import Blocked, answer, give_up
+from covey.services.datastore.core.answering import Blocked, answer, give_up, without_known
 from covey.services.datastore.core.commands import Command, Entry, FindKeys, LoadGroup, Persist, Record, Remove, Send
+from covey.services.datastore.core.standing import awaited
 from covey.services.datastore.core.state import (
+    Arrival,
     Blocker,
     Group,
     GroupLoad,
@@ -35,6 +51,7 @@ from covey.services.datastore.core.state import (
     PoolId,
     Removal,
     SeriesId,
+    Settling,
     State,
     Version,
     lives_here,
@@ -45,6 +62,9 @@ from covey.services.datastore.core.stimuli import (
     KeysFound,
     LeaderSaid,
     LinkEnded,
+    NodeLost,
+    NodeReached,
+    NodeSaid,
     Persisted,
     ReaderFellBehind,
     Removed,
@@ -63,19 +83,27 @@ class DatastoreCore:
     """Decides for one node. `number_floor`: versions begin beyond it; what an earlier life gave lies below."""
 
     def __init__(self, node: str, address: str, limits: Limits, number_floor: int = 0) -> None:
-        self.state = State(node, address, limits, number_floor)
+        self.state = State(node, address, limits, number_floor, life=number_floor)
         self._commands: list[Command] = []
+        self._now = -math.inf
 
     @property
     def wake_at(self) -> float | None:
         """When a parked read gives up, or something may have to go."""
-        instants = [retention.next_sweep(self.state), self.state.patience[0][0] if self.state.patience else None]
+        state = self.state
+        instants = [
+            retention.next_sweep(state),
+            state.patience[0][0] if state.patience else None,
+            handing_over.next_step(state, self._now),
+        ]
         return min((instant for instant in instants if instant is not None), default=None)
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take all that has happened since, decide once."""
+        self._now = now
         for stimulus in stimuli:
             self._take(stimulus, now)
+        self._move(now)
         self._lose_patience(now)
         retention.sweep(self.state, now)
         self._tell_storage(now)
@@ -101,10 +129,20 @@ class DatastoreCore:
                 self._group_loaded(stimulus, now)
             case KeysFound():
                 self._keys_found(stimulus, now)
+            case NodeReached(link):
+                handing_over.reached(self.state, link, self._commands)
+            case NodeSaid(link, NodeMet() as answer):
+                handing_over.met(self.state, link, answer, self._commands)
+            case NodeSaid(link, HandOverDone() as answer):
+                handing_over.acknowledged(self.state, link, answer)
+            case NodeSaid():
+                pass  # nothing else was asked of it
+            case NodeLost(link):
+                handing_over.lost(self.state, link, now)
             case _:
                 assert_never(stimulus)
 
-    def _asked(self, link: int, message: Put | Get | Watch | EndWatch, now: float) -> None:
+    def _asked(self, link: int, message: ToDatastore, now: float) -> None:
         match message:
             case Put():
                 self._put(Parked(0, link, message, now), message, now)
@@ -114,6 +152,12 @@ class DatastoreCore:
                 self._commands.extend(watching.begin(self.state, link, message))
             case EndWatch(request):
                 watching.end(self.state, link, request)
+            case MeetNode():
+                taking_over.meet(self.state, link, message, self._commands)
+            case HandOver():
+                taking_over.take(self.state, link, message, self._commands)
+            case HandedOver():
+                taking_over.hear(self.state, link, message)
             case _:
                 assert_never(message)
 
@@ -128,6 +172,12 @@ class DatastoreCore:
 
     def _try_put(self, parked: Parked, put: Put, now: float) -> None:
         place = admit(self.state, put)
+        arrival = awaited(self.state, place.group)
+        if arrival and parked.since + WAIT_S_MAX <= now:
+            raise Moved(f"group {place.group.group!r} is on its way to node {self.state.node}")
+        if arrival:
+            self._park(parked, arrival)
+            return
         known = self.state.emissions.get((put.scope, put.emission)) if put.emission else None
         if known is not None:
             self.state.counts.known_emissions += 1
@@ -191,7 +241,7 @@ class DatastoreCore:
                 answers.append(found)
             elif (
                 is_last_try
-                or (has_waited and all(isinstance(blocker, ObjectPut) for blocker in found))
+                or (has_waited and all(isinstance(blocker, ObjectPut | Arrival | Settling) for blocker in found))
                 or any(blocker in parked.failed for blocker in found)
             ):
                 answers.append(give_up(found, parked.failed))
@@ -202,6 +252,8 @@ class DatastoreCore:
             return
         self.state.counts.gets += 1
         self.state.counts.incomplete += sum(not found.complete for found in answers)
+        if get.known:
+            answers = without_known(answers, get.known)
         self._commands.append(Send(parked.link, GetDone(get.request, tuple(answers))))
 
     def _answer(self, scope: Scope, read: Read, parked: Parked) -> Answer | Blocked:
@@ -221,6 +273,10 @@ class DatastoreCore:
         if not parked.number:
             state.parked_number += 1
             parked.number = state.parked_number
+            is_for_arrival = any(isinstance(blocker, Arrival | Settling) for blocker in blockers)
+            state.counts.parked_for_arrival += is_for_arrival
+            if isinstance(parked.request, Put) and is_for_arrival:
+                heapq.heappush(state.patience, (parked.since + WAIT_S_MAX, parked.number))
             if isinstance(parked.request, Get):
                 for instant in (parked.since + WAIT_S_MAX, parked.request.deadline - ANSWER_MARGIN_S):
                     heapq.heappush(state.patience, (instant, parked.number))
@@ -281,6 +337,27 @@ class DatastoreCore:
             if number in self.state.parked:
                 self._try_again(self.state.parked[number], now)
 
+    # --- groups that move --------------------------------------------------------------------------------------------
+
+    def _move(self, now: float) -> None:
+        """Hand over, take over, and let those go on who waited for a group, or must hear that it has moved."""
+        state, moves = self.state, self.state.moves
+        if moves.adopted:
+            moves.adopted = False
+            taking_over.take_held(state, self._commands)
+            for parked in list(state.parked.values()):
+                if parked.blockers and parked.number in state.parked:
+                    self._try_again(parked, now)
+        handing_over.proceed(state, now, self._commands)
+        has_settled = taking_over.settle(state)
+        arrived, moves.arrived = dict.fromkeys(moves.arrived), []
+        if state.waiting and (arrived or has_settled):
+            for blocker in list(state.waiting):
+                if _has_come(state, blocker, arrived, has_settled):
+                    self._resolve(blocker, (), now)
+        if has_settled:
+            self._commands.extend(leading.tell_settled(state, now))
+
     # --- storage -----------------------------------------------------------------------------------------------------
 
     def _load(self, group_id: GroupId) -> None:
@@ -310,6 +387,8 @@ class DatastoreCore:
             return
         version = Version(ref, record.payload, now - record.age_s, record.emission)
         groups.store(self.state, group, place, version, now)
+        if history is None:  # what storage held before its first record is not known
+            group.histories[ref.pool, ref.key].lost_before = version.put_at
 
     def _keys_found(self, found: KeysFound, now: float) -> None:
         wanted, state = found.wanted, self.state
@@ -371,3 +450,17 @@ class DatastoreCore:
         for parked in [parked for parked in self.state.parked.values() if parked.link == link]:
             if isinstance(parked.request, Get):
                 self._unpark(parked)
+
+
+def _has_come(state: State, blocker: Blocker, arrived: Mapping[GroupId, None], has_settled: bool) -> bool:
+    """Whether what is waited for may be here now that these groups have arrived."""
+    match blocker:
+        case Arrival(group):
+            return has_settled or group in arrived
+        case Settling():
+            return has_settled
+        case ObjectPut(scope, pool, key):
+            ids = [group for group in arrived if group.scope == scope and group in state.groups]
+            return any((pool, key) in state.groups[group].histories for group in ids)
+        case _:
+            return False

@@ -123,16 +123,18 @@ def evict(state: State) -> None:
         if state.cost <= state.limits.memory_bytes_max:
             return
         group = next(iter(state.groups.values()))
-        if group is last or is_busy(group):
+        if group is last or is_busy(group) or group.leaving or group.id in state.moves.arriving:
             state.groups.move_to_end(group.id)
             continue
         _evict(state, group)
 
 
 def evict_all(state: State) -> None:
-    """Take every group out of memory that storage is not at work on."""
+    """Take every group out of memory; durable objects that storage is at work on stay."""
     for group in list(state.groups.values()):
-        if not is_busy(group):
+        if is_busy(group):
+            groups.lose_volatile(state, group)
+        else:
             _evict(state, group)
 
 

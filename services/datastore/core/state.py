@@ -18,6 +18,7 @@ from covey.homes import Homes
 from covey.messages import Get, Put, View
 from covey.model import GroupId, ObjectRef, Placement
 from covey.services.datastore.core.commands import Entry, FindKeys
+from covey.services.datastore.core.moving import Moves
 from covey.services.datastore.core.sorted_keys import SortedKeys
 
 OVERHEAD_BYTES = 512
@@ -142,6 +143,12 @@ class Group:
     loading: Loading = Loading.ABSENT
     writing: PendingPut | Removal | None = None
     writes: deque[Parked | Removal] = field(default_factory=deque)
+    ours: bool = False
+    """What is here is known to be the group; else that follows from its having stayed, or the node's being settled."""
+    leaving: bool = False
+    """It lives elsewhere, and is kept until it is there."""
+    given: int = 0
+    """The last message of its hand-over, while that is not acknowledged: whose the group is, is not known here."""
 
 
 # --- what waits ------------------------------------------------------------------------------------------------------
@@ -161,7 +168,17 @@ class ObjectPut(NamedTuple):
     key: str
 
 
-Blocker = GroupLoad | FindKeys | ObjectPut
+class Arrival(NamedTuple):
+    """A group is being handed over to this node."""
+
+    group: GroupId
+
+
+class Settling(NamedTuple):
+    """Groups are still on their way between nodes."""
+
+
+Blocker = GroupLoad | FindKeys | ObjectPut | Arrival | Settling
 """What a request waits for."""
 
 
@@ -205,6 +222,9 @@ class Counts:
     evicted: int = 0
     slow_readers: int = 0
     stale: int = 0
+    groups_handed_over: int = 0
+    bytes_handed_over: int = 0
+    parked_for_arrival: int = 0
     storage_failures: int = 0
 
 
@@ -217,11 +237,14 @@ class State:
     limits: Limits
     number_floor: int
     """A group that is new here numbers its puts from beyond this, so that no version is ever given twice."""
+    life: int = 0
+    """Tells the processes of a node apart."""
 
     # what the leader says
     epoch: int = 0
     view: View | None = None
     homes: Homes = field(default_factory=lambda: Homes(Placement()))
+    moves: Moves = field(default_factory=Moves)
     pools: dict[PoolId, tuple[PoolDeclaration, ...]] = field(default_factory=dict)
     pipelines: dict[Scope, None] = field(default_factory=dict)
     leads: dict[int, int] = field(default_factory=dict)  # link -> epoch
@@ -238,6 +261,8 @@ class State:
     evicted_series: OrderedDict[SeriesId, int] = field(default_factory=OrderedDict)
     evicted_keys: OrderedDict[Address, None] = field(default_factory=OrderedDict)
     evicted_in_pool: dict[PoolId, int] = field(default_factory=dict)
+    lapsed_in_pool: dict[PoolId, float] = field(default_factory=dict)
+    """Pool -> the instant before which keys that are here no more may have been current."""
 
     # retention: (instant, number, what lapses then or is idle since); and what storage is to remove, or load first
     lapses: list[tuple[float, int, Lapse]] = field(default_factory=list)
@@ -271,8 +296,8 @@ def history_at(state: State, scope: Scope, pool: str, group: str, key: str) -> H
 
 
 def lives_here(state: State, group: GroupId) -> bool:
-    """Whether the view gives the group to this node; a node that the view does not know takes everything."""
-    return state.node not in state.homes.nodes or state.homes.of(group) == state.node
+    """Whether the placement gives the group to this node."""
+    return state.moves.member and state.homes.of(group) == state.node
 
 
 def is_busy(group: Group) -> bool:
@@ -283,6 +308,7 @@ def is_busy(group: Group) -> bool:
 def check_invariants(state: State) -> None:
     """Raise AssertionError unless the tables agree with one another."""
     _check_objects(state)
+    _check_moves(state)
     indexed = {
         (history.series.id, entry)
         for group in state.groups.values()
@@ -305,13 +331,26 @@ def check_invariants(state: State) -> None:
     assert len(state.evicted_series) <= state.limits.marks_max, "too many evicted series are remembered"
 
 
+def _check_moves(state: State) -> None:
+    moves = state.moves
+    for group_id in moves.leaving:
+        assert state.groups[group_id].leaving, f"{group_id} is to leave and does not know it"
+    for name, peer in moves.peers.items():
+        assert all(moves.leaving.get(group_id) == name for group_id in peer.queue), f"{name} is given what is not its"
+        assert peer.bytes_sent == sum(message.size for message in peer.sent), f"bytes sent to {name} are off"
+    if moves.done == state.homes.placement.epoch:
+        assert not moves.leaving, "all was handed over, and something is left"
+
+
 def _check_objects(state: State) -> None:
     keys: dict[PoolId, set[tuple[str, str]]] = {}
     emissions = {}
     cost = 0
     for group_id, group in state.groups.items():
         assert group.id == group_id, "a group stands under another's name"
-        assert group.histories or group.listed or is_busy(group), f"{group_id} is empty"
+        assert group.histories or group.listed or is_busy(group) or group_id in state.moves.arriving or group.leaving, (
+            f"{group_id} is empty"
+        )
         versions = [version for history in group.histories.values() for version in history.versions]
         cost_of_group = sum(version.cost for version in versions) + OVERHEAD_BYTES * len(group.listed)
         assert group.cost == cost_of_group, "bytes of a group are off"
@@ -324,6 +363,8 @@ def _check_objects(state: State) -> None:
             assert history.versions, f"{address} has no version"
             numbers = [version.ref.version for version in history.versions]
             assert numbers == sorted(set(numbers)), f"versions of {address} are not in order"
+            instants = [version.put_at for version in history.versions]
+            assert instants == sorted(instants), f"versions of {address} are not in the order of their puts"
             assert numbers[-1] <= group.number, f"{address} has a version that its group never gave"
             assert all(v.lapsed_at < math.inf for v in history.versions[:-1]), f"{address} has two current versions"
             keys.setdefault(PoolId(address.scope, pool), set()).add((key, group_id.group))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from covey.messages import SchedulerToDatastore, ToDatastore
+from covey.messages import FromDatastore, SchedulerToDatastore, ToDatastore
 from covey.model import GroupId
 from covey.services.datastore.core.commands import FindKeys, Record
 from covey.values import dataclass
@@ -73,4 +73,38 @@ class KeysFound:
     failed: bool = False
 
 
-Stimulus = Asked | LeaderSaid | LinkEnded | ReaderFellBehind | Persisted | Removed | GroupLoaded | KeysFound
+@dataclass(frozen=True, slots=True)
+class NodeReached:
+    """A link to another datastore is open."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSaid:
+    """Another datastore answered on the link to it."""
+
+    link: int
+    message: FromDatastore
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLost:
+    """A link to another datastore has ended, or could not be opened."""
+
+    link: int
+
+
+Stimulus = (
+    Asked
+    | LeaderSaid
+    | LinkEnded
+    | ReaderFellBehind
+    | Persisted
+    | Removed
+    | GroupLoaded
+    | KeysFound
+    | NodeReached
+    | NodeSaid
+    | NodeLost
+)

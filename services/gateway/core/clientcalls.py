@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from covey.edge import NewObject
 from covey.errors import CoveyError, DeadlineExceeded, Reason, Status, Unavailable
-from covey.model import Answer, ObjectRef, emission_id, event_identity
-from covey.services.gateway.core.admission import address_of, budget_of, check_id, minted_id
+from covey.model import Answer, ObjectRef, Scope, emission_id, event_identity
+from covey.services.gateway.core.admission import Address, address_of, budget_of, check_id, minted_id
 from covey.services.gateway.core.commands import AnswerGet, AnswerPut, ReadObjects
-from covey.services.gateway.core.homes import read_of
+from covey.services.gateway.core.homes import addresses_of, reads_of, spans_groups
 from covey.services.gateway.core.outcomes import outward
-from covey.services.gateway.core.state import Reading
-from covey.services.gateway.core.step import Step, check_readiness, check_room, declaration_of
+from covey.services.gateway.core.state import Reading, State
+from covey.services.gateway.core.step import Step, check_readiness, check_room, count_ungrouped, declaration_of
 from covey.services.gateway.core.stimuli import GetRequested
 from covey.services.gateway.core.storing import start_store
 
@@ -34,6 +36,7 @@ def put(step: Step, call: int, new: NewObject, at: float) -> None:
     except CoveyError as error:
         step.refuse(call, error)
         return
+    count_ungrouped(state, new.scope, address)
     emission = emission_id(event_identity(new.scope, new.id or minted_id(step.rng)), PUT_EMISSION)
     state.bytes += size
     start_store(step, call, new.scope, address.ref, new.payload, emission, deadline, new.previous_version)
@@ -69,7 +72,7 @@ def get(step: Step, request: GetRequested, at: float) -> None:
         step.refuse(request.call, error)
         return
     number = step.number()
-    state.readings[number] = Reading(request, deadline)
+    state.readings[number] = Reading(request, at, deadline)
     _try_read(step, number)
 
 
@@ -82,17 +85,29 @@ def _try_read(step: Step, number: int) -> None:
     try:
         check_readiness(step)
         declaration = declaration_of(step.state, request.scope)
-        read = read_of(step.state, request.scope, declaration, request.wanted)
+        addresses = addresses_of(declaration, request.wanted)
+        reads = reads_of(step.state, request.scope, declaration, request.wanted, addresses, reading.at)
     except CoveyError as error:
         if error.status is not Status.UNAVAILABLE or not _may_read_again(step, number):
             _end_read(step, number, error)
         return
-    step.out.append(ReadObjects(number, request.scope, read, reading.deadline))
+    if not reading.counted:
+        reading.counted = True
+        _count(step.state, request.scope, addresses)
+    step.out.append(ReadObjects(number, request.scope, reads, reading.deadline))
 
 
-def read_done(step: Step, number: int, answer: Answer) -> None:
-    """An answer, or word that the nodes could not give one: then again, against the newest view."""
+def _count(state: State, scope: Scope, addresses: Sequence[Address]) -> None:
+    for address in addresses:
+        count_ungrouped(state, scope, address)
+    if spans_groups(addresses):
+        state.spanning[scope] = state.spanning.get(scope, 0) + 1
+
+
+def read_done(step: Step, number: int, answers: Sequence[Answer]) -> None:
+    """The answers, or word that the nodes could not give them: then again, against the newest view."""
     reading = step.state.readings.get(number)
+    answer = _joined(answers)
     if reading is None or (answer.status is Status.UNAVAILABLE and _may_read_again(step, number)):
         return
     if answer.status is Status.UNAVAILABLE and answer.reason is Reason.MOVED:
@@ -100,6 +115,15 @@ def read_done(step: Step, number: int, answer: Answer) -> None:
     else:
         del step.state.readings[number]
         step.out.append(AnswerGet(reading.request.call, answer))
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    """One answer out of those to the reads of a get; the first that is not OK speaks for all."""
+    for answer in answers:
+        if answer.status is not Status.OK:
+            return answer
+    objects = tuple([value for answer in answers for value in answer.objects])
+    return Answer(objects, all(answer.complete for answer in answers))
 
 
 def _may_read_again(step: Step, number: int) -> bool:

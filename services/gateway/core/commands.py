@@ -23,11 +23,11 @@ class StorePayload:
 
 @dataclass(frozen=True, slots=True)
 class ReadObjects:
-    """Ask the nodes that the read names and merge what they say: causes `ReadDone` with `number`, by `deadline`."""
+    """Ask the nodes that the reads name and merge what they say: causes `ReadDone` with `number`, by `deadline`."""
 
     number: int
     scope: Scope
-    read: Read
+    reads: tuple[Read, ...]
     deadline: float
 
 

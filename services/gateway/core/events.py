@@ -26,6 +26,7 @@ from covey.services.gateway.core.step import (
     check_leader,
     check_readiness,
     check_room,
+    count_ungrouped,
     declaration_of,
 )
 from covey.services.gateway.core.storing import start_store
@@ -95,7 +96,7 @@ def _admit(step: Step, name: EventName, new: NewEvent, at: float) -> OpenEvent:
         raise DeadlineExceeded("the event's deadline had passed when it came")
     inline = size <= INLINE_BYTES_MAX
     needed = address.pool.name in graph(declaration).needed
-    state.ungrouped += not address.matched and address.pool.rule is not None
+    count_ungrouped(state, new.scope, address)
     event = Event(
         scope=name.scope,
         id=name.id,

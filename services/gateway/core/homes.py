@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import assert_never
+
 from covey.declaration import Declaration, PoolDeclaration
-from covey.edge import GroupWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
+from covey.edge import GroupWanted, KeysWanted, KeyWanted, PrefixWanted, SeriesWanted, Wanted
 from covey.errors import InvalidArgument, NotFound, Reason, Unavailable
 from covey.grouping import TemplateRule
 from covey.model import GroupId, KeyRead, LastRead, Node, Read, ScanRead, Scope
-from covey.services.gateway.core.admission import address_of
+from covey.services.gateway.core.admission import Address, address_of
 from covey.services.gateway.core.state import State
 
 READ_MAX = 10_000
@@ -22,24 +25,74 @@ def home_of(state: State, scope: Scope, group: str) -> Node:
     return next(node for node in state.view.placement.nodes if node.id == name)
 
 
-def read_of(state: State, scope: Scope, declaration: Declaration, wanted: Wanted) -> Read:
-    """What a client wants, with the nodes to ask: the home of the group where it can be named, else all of them."""
+def addresses_of(declaration: Declaration, wanted: Wanted) -> tuple[Address, ...]:
+    """Where the objects belong that a client names by their keys. Raises InvalidArgument or NotFound.
+
+    A pool that is strict refuses to be read together with another group: that is what it is strict about.
+    """
+    match wanted:
+        case KeyWanted(key, _, group):
+            return (address_of(declaration, key, group, 0),)
+        case KeysWanted(keys, group):
+            _checked(len(keys))
+            addresses = tuple([address_of(declaration, key, group, 0) for key in keys])
+            strict = next((address.pool.name for address in addresses if address.pool.strict), "")
+            if strict and spans_groups(addresses):
+                raise InvalidArgument(f"pool {strict!r} is strict, and the keys are of several groups", Reason.NO_GROUP)
+            return addresses
+        case SeriesWanted() | PrefixWanted() | GroupWanted():
+            return ()
+        case _:
+            assert_never(wanted)
+
+
+def spans_groups(addresses: Sequence[Address]) -> bool:
+    return any(address.ref.group != addresses[0].ref.group for address in addresses)
+
+
+def reads_of(
+    state: State, scope: Scope, declaration: Declaration, wanted: Wanted, addresses: Sequence[Address], at: float
+) -> tuple[Read, ...]:
+    """What a client wanted at the instant `at`, with the nodes to ask: homes where they can be named, else all nodes.
+
+    `addresses` are those of `addresses_of`.
+    """
     if not state.homes.nodes:
         raise Unavailable("no datastore has joined the mesh", Reason.NO_HOME)
     match wanted:
-        case KeyWanted(key, version, group):
-            address = address_of(declaration, key, group, 0)
-            node = home_of(state, scope, address.ref.group).id
-            return KeyRead(address.pool.name, key, address.ref.group, version, node, required=False)
-        case SeriesWanted(series, count, as_of):
+        case KeyWanted() | KeysWanted():
+            version = wanted.version if isinstance(wanted, KeyWanted) else 0
+            as_of = _instant(wanted.age_s, version, at)
+            return tuple([_key_read(state, scope, address, version, as_of) for address in addresses])
+        case SeriesWanted(series, count, as_of_index):
             pool, nodes = _series_nodes(state, scope, declaration, series)
-            return LastRead(pool.name, series, _checked(count), as_of, exclusive=False, nodes=nodes)
+            return (LastRead(pool.name, series, _checked(count), as_of_index, exclusive=False, nodes=nodes),)
         case PrefixWanted(prefix, limit):
             pool = _pool_of_prefix(declaration, prefix)
-            return ScanRead(pool.name, prefix, "", _checked(limit), state.homes.nodes)
+            return (ScanRead(pool.name, prefix, "", _checked(limit), state.homes.nodes),)
         case GroupWanted(name, group, limit):
-            pool = declaration.pool(name)
-            return ScanRead(pool.name, "", group, _checked(limit), (home_of(state, scope, group).id,))
+            if name:
+                declaration.pool(name)
+            return (ScanRead(name, "", group, _checked(limit), (home_of(state, scope, group).id,)),)
+        case _:
+            assert_never(wanted)
+
+
+def _key_read(state: State, scope: Scope, address: Address, version: int, as_of: float | None) -> KeyRead:
+    ref = address.ref
+    node = home_of(state, scope, ref.group).id
+    return KeyRead(ref.pool, ref.key, ref.group, version, node, required=False, as_of=as_of)
+
+
+def _instant(age_s: float | None, version: int, at: float) -> float | None:
+    """The instant that a read looks back to."""
+    if age_s is None:
+        return None
+    if version:
+        raise InvalidArgument("a get names a version or a time, not both")
+    if age_s < 0:
+        raise InvalidArgument(f"the time that is asked for is {-age_s:.3f} s in the future")
+    return at - age_s
 
 
 def _checked(count: int) -> int:

@@ -92,8 +92,8 @@ def _take(step: Step, stimulus: Stimulus) -> None:
                 clientcalls.put_done(step, number, ref)
         case StoreFailed(number, error):
             _store_failed(step, number, error)
-        case ReadDone(number, answer):
-            clientcalls.read_done(step, number, answer)
+        case ReadDone(number, answers):
+            clientcalls.read_done(step, number, answers)
         case DrainStarted():
             step.state.draining = True
         case _:

@@ -102,10 +102,12 @@ class Store:
 
 @dataclass(slots=True)
 class Reading:
-    """A get under way."""
+    """A get under way, which came at the instant `at`. `counted`: its keys are in the counts."""
 
     request: GetRequested
+    at: float
     deadline: float
+    counted: bool = False
     attempts: int = 0
     retry_at: float | None = None
 
@@ -125,6 +127,13 @@ class Held:
 
     received_at: float
     request: EventReceived | PutRequested | GetRequested
+
+
+class PoolOf(NamedTuple):
+    """A pool, among those of all pipelines."""
+
+    scope: Scope
+    pool: str
 
 
 @dataclass(slots=True)
@@ -161,8 +170,10 @@ class State:
     timers: list[tuple[float, int, EventName | int]] = field(default_factory=list)
     """A heap of (when, tie, whom to look at); an entry whose cause is gone is skipped."""
     finished: int = 0
-    ungrouped: int = 0
-    """Events whose key their pool's group rule did not match."""
+    ungrouped: dict[PoolOf, int] = field(default_factory=dict)
+    """Keys of events, puts and gets that their pool's group rule did not match."""
+    spanning: dict[Scope, int] = field(default_factory=dict)
+    """Gets of several keys that were not of one group."""
     last_error: dict[EventName, CoveyError] = field(default_factory=dict)
     """Why the last put of an open event failed."""
 

@@ -10,8 +10,9 @@ from covey.declaration import Declaration
 from covey.edge import EventName
 from covey.errors import CoveyError, NotFound, Reason, ResourceExhausted, Unavailable
 from covey.model import Scope
+from covey.services.gateway.core.admission import Address
 from covey.services.gateway.core.commands import Command, Refuse
-from covey.services.gateway.core.state import MOVES, IllegalMove, Leadership, State
+from covey.services.gateway.core.state import MOVES, IllegalMove, Leadership, PoolOf, State
 
 
 @dataclass(slots=True)
@@ -74,6 +75,13 @@ def check_room(step: Step, under_way: int, size: int) -> None:
             f"open requests at this gateway hold {limits.open_bytes_max:,} bytes already",
             retry_after_s=limits.retry_after_s,
         )
+
+
+def count_ungrouped(state: State, scope: Scope, address: Address) -> None:
+    """Count a key that its pool's rule did not match; in a pool without a rule every key is its own group."""
+    if not address.matched and address.pool.rule is not None:
+        pool = PoolOf(scope, address.pool.name)
+        state.ungrouped[pool] = state.ungrouped.get(pool, 0) + 1
 
 
 def declaration_of(state: State, scope: Scope) -> Declaration:

@@ -84,10 +84,10 @@ class StoreFailed:
 
 @dataclass(frozen=True, slots=True)
 class ReadDone:
-    """The read of this number was answered; a status that is not OK is inside the answer."""
+    """The reads of this number were answered, in their order; a status that is not OK is inside its answer."""
 
     number: int
-    answer: Answer
+    answers: tuple[Answer, ...]
 
 
 @dataclass(frozen=True, slots=True)

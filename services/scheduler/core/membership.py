@@ -3,6 +3,11 @@
 The leader's view goes to everyone who is connected. A datastore becomes a home only once it acts upon a view, and a new
 declaration reaches gateways and workers only once every ready datastore knows it: no put ever meets a home that lacks
 its pool. A peer that says nothing for `silence_s_max` is gone, whatever its connection says.
+
+A new leader begins with the placement in force, as the newest of its datastores knows it, and *gathers*: it draws up
+none of its own before the nodes of that one have joined, or `patience_s` has passed. A placement of half of them would
+send every group to and fro. A node that was left out of a placement is a new one when it comes back: it has a new
+membership, and what it held counts no more.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from covey.declaration import Declaration
 from covey.homes import Homes
 from covey.messages import Beat, GatewayJoined, Horizon, NodeJoined, View, WorkerJoined
 from covey.model import GroupId, Node, Scope
+from covey.services.scheduler.core import balancing
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
 from covey.services.scheduler.core.compiling import compiled
@@ -51,7 +57,12 @@ def node_connected(step: Step, peer: int, joined: NodeJoined) -> None:
     for other in list(step.state.nodes.values()):
         if other.node.id == joined.node:
             _replaced(step, other.peer)
-    step.state.nodes[peer] = NodePeer(peer, Node(joined.node, joined.address), step.now)
+    state, known = step.state, joined.placement
+    membership = next((node.joined for node in known.nodes if node.id == joined.node), 0)
+    state.nodes[peer] = NodePeer(peer, Node(joined.node, joined.address, membership), step.now)
+    if state.gathering and known.epoch > state.homes.placement.epoch:
+        state.homes = Homes(known)
+        balancing.adopt(state, known)
     publish(step)
 
 
@@ -74,13 +85,33 @@ def lost(step: Step, peer: int) -> None:
                 if state.tasks.get(task.number) is task and task.batch == batch.number:
                     cascades.retry(step, task)
         publish(step)
-    elif (node := state.nodes.pop(peer, None)) is not None and node.ready:
-        _home_lost(step, node.node.id)
+    elif (node := state.nodes.pop(peer, None)) is not None and node.ready and not state.gathering:
+        _home_lost(step, node.node.id, state.homes)
 
 
-def _home_lost(step: Step, node: str) -> None:
-    """Groups of the node live elsewhere from now on, without the volatile objects that they had."""
-    before = step.state.homes
+def _gather(step: Step) -> bool:
+    """Draw up this leader's first placement, if the nodes of the one in force are there, or were waited for in vain."""
+    state = step.state
+    in_force = {node.id: node.joined for node in state.homes.placement.nodes}
+    ready = {peer.node.id: peer for peer in state.nodes.values() if peer.ready}
+    is_first = state.epoch == FIRST_EPOCH and not in_force
+    are_all_there = bool(in_force) and all(name in ready for name in in_force)
+    if not ready or not (is_first or are_all_there or step.now >= state.gathers_until):
+        return False
+    state.gathering = False
+    for name, peer in ready.items():
+        if name not in in_force or in_force[name] != peer.node.joined:
+            peer.node = dataclasses.replace(peer.node, joined=state.view_number)
+    before = state.homes
+    place_anew(state)
+    for name in in_force:
+        if name not in ready:
+            _home_lost(step, name, before)
+    return True
+
+
+def _home_lost(step: Step, node: str, before: Homes) -> None:
+    """Groups of the node live elsewhere from now on, without the volatile objects that they had `before`."""
     states: dict[StateKey, str] = {}
     for key in step.state.lines:
         pool = next((plan.stages[key.stage].state_pool for plan in _plans(step, key) if key.stage in plan.stages), None)
@@ -133,8 +164,12 @@ def node_acknowledged(step: Step, peer: int, number: int) -> None:
     changed = _activate(step)
     if not node.ready and node.acknowledged > epoch_base(step.state):
         node.ready = True
-        place_anew(step.state)
-        changed = True
+        if step.state.gathering:
+            changed = _gather(step) or changed
+        else:
+            node.node = dataclasses.replace(node.node, joined=step.state.view_number)
+            place_anew(step.state)
+            changed = True
     if changed:
         publish(step)
 
@@ -164,6 +199,7 @@ def elected(step: Step, epoch: int) -> None:
     they still do for its old epoch is refused, and runs again.
     """
     state = step.state
+    state.gathering, state.gathers_until = True, step.now + state.limits.patience_s
     for peer in (*state.workers, *state.nodes, *state.gateways):
         step.out.append(HangUp(peer))
         lost(step, peer)
@@ -222,6 +258,8 @@ def heard(step: Step, peer: int) -> None:
 def tick(step: Step, due_at: float) -> None:
     """Beat, tell the homes how far back they must be able to read, and hang up on the silent. `due_at`: not later."""
     state = step.state
+    if state.gathering and _gather(step):
+        publish(step)
     oldest = next(iter(state.cascades.values()), None)
     age_s = step.now - oldest.admitted_at if oldest is not None else 0.0
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)

@@ -26,7 +26,12 @@ def epoch_base(state: State) -> int:
 
 
 def place_anew(state: State) -> None:
-    """Draw up the placement of now, under a new epoch: the nodes, the pins or what balances them has changed."""
+    """Draw up the placement of now, under a new epoch: the nodes, the pins or what balances them has changed.
+
+    While the leader gathers the nodes of the placement in force, that one stays.
+    """
+    if state.gathering:
+        return
     nodes: dict[str, Node] = {peer.node.id: peer.node for peer in state.nodes.values() if peer.ready}
     placed = {**state.balance.placed, **state.pins}
     placement = Placement(

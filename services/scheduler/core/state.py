@@ -303,6 +303,10 @@ class State:
     limits: Limits = Limits()
     policy: Policy = Policy()
     epoch: int = 0
+    gathering: bool = True
+    """The placement is that of an earlier leader, or none; ours is drawn up when its nodes have joined ..."""
+    gathers_until: float = 0.0
+    """... or at this instant."""
     handover_ends: float = 0.0
     """Until then gateways may submit again what an earlier leader had admitted, and perhaps accepted."""
     view_number: int = 0

@@ -1,7 +1,9 @@
-"""What a worker's core wants done. `Fetch`, `Compute` and `Store` each return the one stimulus that they cause."""
+"""What a worker's core wants done. `Fetch`, `FetchAhead`, `Compute` and `Store` each return the one stimulus that they
+cause."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from covey.grouping import Scope
@@ -35,17 +37,45 @@ class UseView:
     view: View
 
 
+class Ahead(NamedTuple):
+    """The read of a task that is answered with what `FetchAhead` number `number` found for its read `found_by`."""
+
+    read: KeyRead
+    number: int
+    found_by: KeyRead
+
+
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Read the inputs of a batch, each read once: `reads` from their homes, `resident` from memory.
+    """Read inputs of a batch, each read once: `reads` from their homes, `resident` and `ahead` from memory.
 
-    Waits for what is required until `deadline`. Returns InputsFetched, with one answer per read of `reads`.
+    The homes need not send the payloads of what is `known` for a read, for it is resident. Waits for what is required
+    until `deadline`. Returns InputsFetched, with one answer per read of `reads`.
     """
 
     run: RunBatch
     reads: tuple[Read, ...]
     resident: tuple[KeyRead, ...]
+    ahead: tuple[Ahead, ...]
+    known: Mapping[Read, tuple[ObjectRef, ...]]
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAhead:
+    """Make these reads for tasks to come, and hold what they find until it is forgotten. Returns FetchedAhead."""
+
+    number: int
+    scope: Scope
+    reads: tuple[KeyRead, ...]
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAhead:
+    """Let go of what these FetchAheads have found, if anything. Returns nothing."""
+
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +145,4 @@ class Exit:
     summary: str
 
 
-Command = Send | UseView | Fetch | Compute | Store | Retain | Report | Forget | Exit
+Command = Send | UseView | Fetch | FetchAhead | ForgetAhead | Compute | Store | Retain | Report | Forget | Exit

@@ -5,8 +5,8 @@ from __future__ import annotations
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.messages import RunBatch, Task
-from covey.model import GroupId, KeyRead, LastRead, Read
-from covey.services.worker.core.state import TaskState
+from covey.model import GroupId, KeyRead, LastRead, ObjectName, Read
+from covey.services.worker.core.state import BatchState, TaskState
 from covey.services.worker.core.stimuli import Found
 
 
@@ -18,6 +18,28 @@ def reads_of(homes: Homes, run: RunBatch, task: Task) -> tuple[Read, ...]:
         node = homes.of(GroupId(run.scope, ref.group))
         reads.insert(0, KeyRead(ref.pool, ref.key, ref.group, ref.version, node, required=True))
     return tuple(reads)
+
+
+def names_read(read: Read, found: Found | None) -> list[ObjectName]:
+    """The objects that a read asked for by name or found; `found` is None for what was resident."""
+    if isinstance(read, KeyRead):
+        return [ObjectName(read.pool, read.key)]
+    return [ObjectName(ref.pool, ref.key) for ref in found.objects] if found is not None else []
+
+
+def charge(batch: BatchState, now: float) -> None:
+    """Tell the open tasks what their reads found; what a read cost is counted towards the first that makes it."""
+    uncounted = dict(batch.found)
+    for task in batch.open_tasks:
+        for read in task.reads:
+            found = batch.found.get(read)
+            if found is not None:
+                judge(task, read, found, now)
+            task.note_reads(names_read(read, found))
+            counted = uncounted.pop(read, None)
+            if counted is not None:
+                task.remote_gets += counted.remote_gets
+                task.bytes_moved += counted.bytes_moved
 
 
 def judge(task: TaskState, read: Read, found: Found, now: float) -> None:

@@ -14,35 +14,32 @@ from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.messages import Beat, CancelTasks, LeaderJoined, Prefetch, RunBatch, SchedulerToWorker, View
-from covey.model import KeyRead, ObjectRef
+from covey.model import ObjectRef
 from covey.services.worker.core.admission import why_not
 from covey.services.worker.core.commands import (
     Command,
     Compute,
     Exit,
-    Fetch,
     Forget,
     Report,
-    Resident,
     Retain,
     Send,
     Store,
     UseView,
 )
 from covey.services.worker.core.emissions import puts_of, take_answers, worth_keeping
-from covey.services.worker.core.inputs import judge, reads_of
+from covey.services.worker.core.fetching import end_round, next_round, wanted_by, worth_holding
+from covey.services.worker.core.inputs import charge, reads_of
 from covey.services.worker.core.lanes import free_lane, most_urgent_first, next_run
 from covey.services.worker.core.reports import beat_of, introduction, refusal, report_of
-from covey.services.worker.core.residency import Residency
 from covey.services.worker.core.state import (
     BatchState,
     Identity,
     IllegalMove,
-    Lane,
     Limits,
     Phase,
     TaskState,
-    WorkerState,
+    new_state,
 )
 from covey.services.worker.core.stimuli import (
     BatchComputed,
@@ -51,6 +48,7 @@ from covey.services.worker.core.stimuli import (
     Disconnected,
     EmissionsStored,
     EngineLost,
+    FetchedAhead,
     InputsFetched,
     Received,
     Stimulus,
@@ -65,7 +63,7 @@ class WorkerCore:
         self._identity = identity
         self._limits = limits
         self._declarations = {declaration.pipeline: declaration for declaration in identity.pipelines}
-        self.state = WorkerState([Lane(only) for only in identity.lanes], Residency(limits.resident_bytes_max))
+        self.state = new_state(identity, limits)
         self._commands: list[Command] = []
 
     @property
@@ -86,6 +84,7 @@ class WorkerCore:
         self._start_fetches(now)
         self._start_lanes(now)
         self._beat(now)
+        self._commands += self.state.prefetches.let_go()
         commands, self._commands = self._commands, []
         return commands
 
@@ -100,6 +99,8 @@ class WorkerCore:
                 self._part(stimulus.link, now)
             case InputsFetched():
                 self._take_inputs(stimulus, now)
+            case FetchedAhead():
+                self.state.prefetches.take(stimulus.number, stimulus.found)
             case BatchComputed():
                 self._take_computed(stimulus, now)
             case BatchFailed():
@@ -119,7 +120,7 @@ class WorkerCore:
                 self._follow(link, message, now)
             case Beat():
                 pass
-            case View() | RunBatch() | CancelTasks() | Prefetch() if link != self.state.leader or message.epoch != self.state.epoch:
+            case View() | RunBatch() | CancelTasks() | Prefetch() if not self._follows(link, message.epoch):
                 self.state.counters.stale_refused += 1
             case View():
                 self._use(message, now)
@@ -128,9 +129,12 @@ class WorkerCore:
             case CancelTasks():
                 self._cancel(message.tasks, now)
             case Prefetch():
-                pass
+                self._commands += self.state.prefetches.begin(message)
             case _:
                 assert_never(message)
+
+    def _follows(self, link: int, epoch: int) -> bool:
+        return link == self.state.leader and epoch == self.state.epoch
 
     def _follow(self, link: int, joined: LeaderJoined, now: float) -> None:
         """Follow this leader unless a newer one is known; the answer tells an old one so."""
@@ -139,6 +143,7 @@ class WorkerCore:
             state.counters.stale_refused += 1
         else:
             state.epoch, state.leader, state.next_beat = joined.epoch, link, now + self._limits.beat_s
+            state.prefetches.forget_all()
             for batch in list(state.batches.values()):
                 if (batch.key.epoch, batch.link) != (joined.epoch, link):
                     self._abandon(batch, now)
@@ -147,6 +152,7 @@ class WorkerCore:
     def _part(self, link: int, now: float) -> None:
         if link == self.state.leader:
             self.state.leader = self.state.next_beat = None
+            self.state.prefetches.forget_all()
         for batch in list(self.state.batches.values()):
             if batch.link == link:
                 self._abandon(batch, now)
@@ -157,6 +163,8 @@ class WorkerCore:
             return
         self.state.view = view
         self.state.homes = Homes(view.placement)
+        if view.placement.epoch != known.placement.epoch:
+            self.state.prefetches.forget_all()
         self._commands.append(UseView(view))
         for batch in self.state.in_phase(Phase.STORING):
             if batch.retry_at is not None:
@@ -190,42 +198,37 @@ class WorkerCore:
     # --- the phases --------------------------------------------------------------------------------------------------
 
     def _start_fetches(self, now: float) -> None:
-        fetching = len(self.state.in_phase(Phase.FETCHING))
+        fetching = self.state.in_phase(Phase.FETCHING)
+        room = self._limits.fetching_max - len(fetching)
+        for batch in fetching:
+            if not batch.waiting:  # for no command, but for a prefetch
+                self._fetch(batch)
         for batch in most_urgent_first(self.state.in_phase(Phase.QUEUED)):
             if self._report_if_over(batch, now, late=True):
                 continue
-            reads = dict.fromkeys([read for task in batch.open_tasks for read in task.reads])
-            if not reads:
+            batch.unread = wanted_by(batch)
+            if not batch.unread:
                 batch.move(Phase.READY, now)
-            elif fetching < self._limits.fetching_max:
-                scope, residency = batch.run.scope, self.state.residency
-                resident = [read for read in reads if isinstance(read, KeyRead) and residency.holds(scope, read)]
-                here = dict.fromkeys(resident)
-                batch.reads = tuple(read for read in reads if read not in here)
-                exact = [read for read in batch.reads if isinstance(read, KeyRead) and read.version]
-                self.state.counters.resident_hits += len(resident)
-                self.state.counters.resident_misses += len(exact)
+            elif room > 0:
                 batch.move(Phase.FETCHING, now)
-                batch.waiting = True
-                fetching += 1
-                self._commands.append(Fetch(batch.run, batch.reads, tuple(resident), batch.deadline_max))
+                room -= 1
+                self._fetch(batch)
+
+    def _fetch(self, batch: BatchState) -> None:
+        fetch = next_round(self.state, batch)
+        if fetch is not None:
+            batch.waiting = True
+            self._commands.append(fetch)
 
     def _take_inputs(self, fetched: InputsFetched, now: float) -> None:
         batch = self._returned(fetched.batch, Phase.FETCHING, now)
         if batch is None:
             return
-        found = dict(zip(batch.reads, fetched.found, strict=True))
-        uncounted = dict(found)
-        for task in batch.open_tasks:
-            for read in task.reads:
-                if read in found:
-                    judge(task, read, found[read], now)
-                counted = uncounted.pop(read, None)
-                if counted is not None:
-                    task.remote_gets += counted.remote_gets
-                    task.bytes_moved += counted.bytes_moved
-        exact = [read for read in batch.reads if isinstance(read, KeyRead) and read.version]
-        self._retain(batch, [ref for read in exact for ref in found[read].objects])
+        end_round(self.state, batch, fetched.found)
+        if batch.unread:
+            return  # another round follows
+        charge(batch, now)
+        self._retain(batch, worth_holding(self.state, batch))
         if not self._report_if_over(batch, now):
             batch.move(Phase.READY, now)
 
@@ -249,11 +252,15 @@ class WorkerCore:
             return
         batch.runs.pop(0)
         batch.computed_s += computed.seconds
+        if computed.got:
+            self.state.counters.count_cached(len(computed.got), computed.unchanged)
+            self._retain(batch, list(computed.got))
         for result in computed.tasks:
             task = batch.tasks[result.number]
             task.emitted = result.emitted
             task.remote_gets += result.remote_gets
             task.bytes_moved += result.bytes_moved
+            task.note_reads(result.read)
             if result.failed is not None:
                 task.end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, result.failed)
         self._go_on(batch, now)
@@ -374,15 +381,7 @@ class WorkerCore:
 
     def _retain(self, batch: BatchState, refs: list[ObjectRef]) -> None:
         """Hold these in memory if they fit, and let go of what has to make room."""
-        keep: dict[Resident, ObjectRef] = {}
-        evict: dict[Resident, None] = {}
-        for ref in refs:
-            evicted = self.state.residency.keep(batch.run.scope, ref)
-            if evicted is not None:
-                keep[Resident(batch.run.scope, ref.group, ref.key, ref.version)] = ref
-                evict.update(dict.fromkeys(evicted))
-        kept = tuple(ref for name, ref in keep.items() if name not in evict)
-        gone = tuple(name for name in evict if name not in keep)
+        kept, gone = self.state.residency.keep_all(batch.run.scope, refs)
         if kept or gone:
             self._commands.append(Retain(batch.key, batch.run.scope, kept, gone))
 
@@ -393,5 +392,6 @@ class WorkerCore:
         state = self.state
         if state.leader is None or state.next_beat is None or state.next_beat > now:
             return
+        state.prefetches.forget_late(now)
         self._commands.append(Send(state.leader, beat_of(state, now)))
         state.next_beat = now + self._limits.beat_s

@@ -57,6 +57,7 @@ def _task_report(known: Graph, task: TaskState) -> TaskReport:
         task.incomplete,
         task.remote_gets,
         task.bytes_moved,
+        tuple(task.read),
     )
 
 

@@ -14,16 +14,19 @@ command that it waits for has returned.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.messages import RunBatch, Task, View
-from covey.model import ObjectRef, Placement, Priority, Read
+from covey.model import READS_RECORDED_MAX, ObjectName, ObjectRef, Placement, Priority, Read
 from covey.services.worker.core.commands import PutEmission
+from covey.services.worker.core.prefetching import Prefetches
 from covey.services.worker.core.residency import Residency
-from covey.services.worker.core.stimuli import BatchKey, key_of
+from covey.services.worker.core.stimuli import BatchKey, Found, key_of
 
 
 class Phase(enum.Enum):
@@ -74,7 +77,14 @@ class Limits:
     store_attempts_max: int = 8
     store_retry_s: float = 0.01
     resident_bytes_max: int = 256 * 1024 * 1024
+    """What is held in memory beyond the batches on their way; an eighth of it is for what was read ahead."""
+    prefetch_events_max: int = 256
+    cache_reads: bool = False
     beat_s: float = 0.25
+
+    @property
+    def prefetch_bytes_max(self) -> int:
+        return self.resident_bytes_max // 8
 
 
 @dataclass(slots=True)
@@ -92,6 +102,8 @@ class TaskState:
     """Index of an emission -> the ref that its home acknowledged."""
     remote_gets: int = 0
     bytes_moved: int = 0
+    read: dict[ObjectName, None] = field(default_factory=dict)
+    """Of a task that is to be recorded: what it read so far, at most READS_RECORDED_MAX."""
 
     @property
     def open(self) -> bool:
@@ -101,6 +113,11 @@ class TaskState:
         """The first end holds."""
         if self.status is None:
             self.status, self.reason, self.message = status, reason, message
+
+    def note_reads(self, names: Iterable[ObjectName]) -> None:
+        """Remember what a task has read that is to be recorded."""
+        if self.task.record:
+            self.read.update(dict.fromkeys(islice(names, READS_RECORDED_MAX - len(self.read))))
 
 
 @dataclass(slots=True)
@@ -118,7 +135,12 @@ class BatchState:
     orphan: bool = False
     waiting: bool = False
     """A command of this batch is out; its stimulus will come."""
+    unread: dict[Read, str] = field(default_factory=dict)
+    """While it is fetching: what it reads in a later round, each with the event of a task that reads it."""
     reads: tuple[Read, ...] = ()
+    """What its homes were asked for in this round."""
+    found: dict[Read, Found] = field(default_factory=dict)
+    """What was read so far, save what was resident."""
     runs: list[tuple[int, ...]] = field(default_factory=list)
     """Task numbers still to be computed together, the next first: one tuple, or halves after a failure."""
     puts: tuple[PutEmission, ...] = ()
@@ -172,6 +194,17 @@ class Counters:
     store_retries: int = 0
     resident_hits: int = 0
     resident_misses: int = 0
+    prefetch_hits: int = 0
+    prefetch_misses: int = 0
+    """Reads that could have been made ahead, and were not, or in vain."""
+    cache_hits: int = 0
+    cache_misses: int = 0
+    """Objects that came from other nodes without their payload, or with it."""
+
+    def count_cached(self, objects: int, unchanged: int) -> None:
+        """Another node was asked for objects, some of which were here."""
+        self.cache_hits += unchanged
+        self.cache_misses += objects - unchanged
 
 
 @dataclass(slots=True)
@@ -180,6 +213,7 @@ class WorkerState:
 
     lanes: list[Lane]
     residency: Residency
+    prefetches: Prefetches
     epoch: int = 0
     leader: int | None = None
     """The link of the leader; None before one has come, and after it has gone."""
@@ -210,8 +244,18 @@ class WorkerState:
             assert batch.waiting or batch.open_tasks, "a batch with nothing left to do has been reported"
             stored_or_retried = batch.waiting != (batch.retry_at is not None)
             assert batch.phase is not Phase.STORING or stored_or_retried, "puts are out, or will be tried again"
-            if batch.phase in (Phase.FETCHING, Phase.RUNNING):
-                assert batch.waiting, f"a batch that is {batch.phase.value} waits for a command"
+            if batch.phase is Phase.FETCHING:
+                assert batch.waiting or batch.unread, "a batch that is fetching waits for a command or a prefetch"
+            if batch.phase is Phase.RUNNING:
+                assert batch.waiting, "a batch that is running waits for a command"
             if batch.phase in (Phase.QUEUED, Phase.READY):
                 assert not batch.waiting, f"a batch that is {batch.phase.value} waits for nothing but its turn"
         self.residency.check_invariants()
+        self.prefetches.check_invariants()
+
+
+def new_state(identity: Identity, limits: Limits) -> WorkerState:
+    """A worker that has just started."""
+    residency = Residency(limits.resident_bytes_max - limits.prefetch_bytes_max, limits.cache_reads)
+    prefetches = Prefetches(limits.prefetch_events_max, limits.prefetch_bytes_max)
+    return WorkerState([Lane(only) for only in identity.lanes], residency, prefetches)

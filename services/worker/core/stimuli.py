@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, SchedulerToWorker
-from covey.model import ObjectRef
+from covey.model import ObjectName, ObjectRef
 from covey.values import dataclass
 
 
@@ -41,7 +41,8 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one read of a `Fetch` found; `remote_gets` and `bytes_moved` count what came from other nodes."""
+    """What one read of a `Fetch` found; `remote_gets` and `bytes_moved` count what came from other nodes, and
+    `unchanged` the objects that another node found and that were here."""
 
     objects: tuple[ObjectRef, ...] = ()
     complete: bool = True
@@ -50,6 +51,7 @@ class Found:
     message: str = ""
     remote_gets: int = 0
     bytes_moved: int = 0
+    unchanged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,14 @@ class InputsFetched:
     """The stimulus of `Fetch`: one `found` per read, in their order."""
 
     batch: BatchKey
+    found: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedAhead:
+    """The stimulus of `FetchAhead`: one `found` per read, in their order."""
+
+    number: int
     found: tuple[Found, ...]
 
 
@@ -69,15 +79,22 @@ class ComputedTask:
     failed: str | None = None
     remote_gets: int = 0
     bytes_moved: int = 0
+    read: tuple[ObjectName, ...] = ()
+    """Of a task that is to be recorded: what its stage read by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchComputed:
-    """The stimulus of a `Compute` that went well, after `seconds` on the device."""
+    """The stimulus of a `Compute` that went well, after `seconds` on the device.
+
+    Where reads are cached, `got` is what its stage got from other nodes by itself, `unchanged` of them without payload.
+    """
 
     batch: BatchKey
     seconds: float
     tasks: tuple[ComputedTask, ...]
+    got: tuple[ObjectRef, ...] = ()
+    unchanged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +131,6 @@ class EmissionsStored:
     answers: tuple[Stored, ...]
 
 
-Stimulus = Received | Disconnected | InputsFetched | BatchComputed | BatchFailed | EngineLost | EmissionsStored
+Stimulus = (
+    Received | Disconnected | InputsFetched | FetchedAhead | BatchComputed | BatchFailed | EngineLost | EmissionsStored
+)

@@ -46,7 +46,7 @@ class EmulatedEngine:
         busy_s = self._profile(job.stage.declaration.name, len(job.inputs))
         await asyncio.sleep(max(0.0, started + busy_s - self._clock.now()))
         if self._ledger is not None:
-            self._ledger.add(len(job.inputs), busy_s)
+            self._ledger.add(job.stage.declaration.name, len(job.inputs))
         return replace(ran, seconds=self._clock.now() - started)
 
     async def unload(self, stage: Stage) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from covey.errors import InvalidArgument
 
-_WORK = struct.Struct("<ddd")
+_WORK = struct.Struct("<dddd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,11 @@ class Table:
         slope = (self.seconds[right] - self.seconds[right - 1]) / (after - before)
         return max(0.0, self.seconds[right - 1] + slope * (size - before))
 
+    @property
+    def least(self) -> float:
+        """Seconds per task in the batches that serve it best: what is spent beyond is the price of smaller ones."""
+        return min(seconds / size for size, seconds in zip(self.sizes, self.seconds, strict=True))
+
 
 class TimeProfile:
     """How long each stage keeps the device, by the size of its batch."""
@@ -42,6 +47,10 @@ class TimeProfile:
 
     def seconds(self, stage: str, size: int) -> float:
         return self._tables[stage].at(size)
+
+    def useful(self, stage: str, tasks: int) -> float:
+        """Of the time of so many tasks, the part that no batching could save."""
+        return self._tables[stage].least * tasks
 
     def check(self, stages: Iterable[str]) -> None:
         """Raises InvalidArgument, naming the stages that the profile lacks."""
@@ -77,26 +86,29 @@ def _table(pairs: Any) -> Table:
 
 
 class Work(NamedTuple):
-    """What a device has been busy with since its process began."""
+    """What a device has done since its process began. `useful_s` is of `busy_s` what no batching could have saved."""
 
     batches: float
     tasks: float
     busy_s: float
+    useful_s: float
 
 
 class Ledger:
     """A file that always holds the device's `Work`, which others may read while it is written."""
 
-    def __init__(self, path: Path) -> None:
-        path.write_bytes(_WORK.pack(0.0, 0.0, 0.0))
+    def __init__(self, path: Path, profile: TimeProfile) -> None:
+        path.write_bytes(_WORK.pack(0.0, 0.0, 0.0, 0.0))
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _WORK.size)
-        self._work = Work(0.0, 0.0, 0.0)
+        self._profile = profile
+        self._work = Work(0.0, 0.0, 0.0, 0.0)
 
-    def add(self, tasks: int, busy_s: float) -> None:
+    def add(self, stage: str, tasks: int) -> None:
         """Count a batch."""
-        work = self._work = Work(self._work.batches + 1, self._work.tasks + tasks, self._work.busy_s + busy_s)
-        _WORK.pack_into(self._memory, 0, *work)
+        done = Work(1, tasks, self._profile.seconds(stage, tasks), self._profile.useful(stage, tasks))
+        self._work = Work(*[before + more for before, more in zip(self._work, done, strict=True)])
+        _WORK.pack_into(self._memory, 0, *self._work)
 
 
 def read_ledger(path: Path) -> Work:

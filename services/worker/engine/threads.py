@@ -69,9 +69,9 @@ def call_stage(job: Job, model: Any, place: str | Place, loop: asyncio.AbstractE
 def _across(read: ReadObject, loop: asyncio.AbstractEventLoop) -> ReadObject:
     """`read`, which belongs to the worker's loop, for a stage that runs on its thread's."""
 
-    async def read_from_thread(pool: str, key: str, group: str) -> ObjectValue | None:
+    async def read_from_thread(pool: str, key: str, group: str, version: int) -> ObjectValue | None:
         async def on_loop() -> ObjectValue | None:
-            return await read(pool, key, group)
+            return await read(pool, key, group, version)
 
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(on_loop(), loop))
 

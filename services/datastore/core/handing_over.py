@@ -1,0 +1,375 @@
+"""Groups move: what lives elsewhere by a new placement is handed over to its new home. Pure.
+
+The law, of the node that gives; `taking_over` has that of the node that takes, `standing` says when a group is served:
+
+1. From the moment a placement is adopted, what lives elsewhere by it is answered MOVED here. It is sent to its new
+   home, versions oldest first, and dropped here once the new home has acknowledged it whole. Of durable objects nothing
+   is sent: storage finishes what it is doing, and the new home loads them.
+2. A node that holds nothing that lives elsewhere by placement E says HandedOver(E) to every other node of E. It takes
+   nothing that does not live with it (it refuses, or waits for the placement that the giver knows), so this stays true
+   for as long as it acts upon E.
+3. A node is *settled* at E when all other nodes of E have said HandedOver(E), for E and no other: who is further on may
+   have given a group to a node of a later placement. Whoever left a placement is not waited for.
+4. Every hand-over counts once: it is numbered within one life of the giver and remembered by one life of the taker, and
+   what was not acknowledged when a link broke is asked about on the next one. Where the taker is gone, and may have had
+   the group since, the copy here is kept and handed on as not *sure*: it is merged, and served only by a settled node.
+5. A node that a placement leaves out has been taken for lost: it lets go of everything.
+
+So at any moment one node at most takes puts of a group, and it has all that was acknowledged of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+from covey.homes import Homes
+from covey.messages import HandedOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
+from covey.model import GroupId, Node, ObjectName, Placement
+from covey.services.datastore.core import groups, retention
+from covey.services.datastore.core.commands import Command, LeaveNode, ReachNode, Tell
+from covey.services.datastore.core.moving import Giving, Peer
+from covey.services.datastore.core.state import OVERHEAD_BYTES, Group, State, is_busy
+
+BYTES_SENT_MAX = 4 * 1024 * 1024
+MESSAGES_SENT_MAX = 32
+"""What may be unacknowledged by one node, so that what is handed over never fills a link."""
+
+PIECE_BYTES = 128 * 1024
+"""Of payloads, and of what objects cost beside them, in one message; a larger object goes alone."""
+
+MARKS_A_PIECE = 1_000
+SCANNED_A_STEP = 1_000
+DISCARDED_A_STEP = 500
+REDIAL_S = 0.1
+
+SINCE_MAX = 16
+"""Placements that are remembered since the node was last settled; after more, groups wait for it to settle."""
+
+NUMBERS_OF_THE_LOST = 1 << 30
+"""More puts than a group of a lost node can have had: its numbers are not given again."""
+
+
+# --- a new placement -------------------------------------------------------------------------------------------------
+
+
+def adopt(state: State, placement: Placement, out: list[Command]) -> None:
+    """Act upon a placement, if it is newer than the one known. What lives elsewhere is handed over from now on."""
+    before, moves = state.homes, state.moves
+    if placement.epoch <= before.placement.epoch:
+        return
+    while moves.scan:  # by the placement that it was begun for
+        _judge(state, moves.scan.popleft())
+    _take_out(state, math.inf)
+    mine = next((node for node in placement.nodes if node.id == state.node), None)
+    if moves.member and (mine is None or mine.joined != moves.joined):
+        _let_go(state)
+    moves.member = mine is not None
+    moves.joined = mine.joined if mine is not None else 0
+    state.homes = Homes(placement)
+    moves.adopted = True
+    if moves.since:
+        moves.since = [*moves.since, state.homes] if len(moves.since) < SINCE_MAX else []
+    if any(node not in placement.nodes for node in before.placement.nodes if node.id != state.node):
+        state.number_floor += NUMBERS_OF_THE_LOST
+    _meet_nodes(state, placement.nodes if moves.member else (), out)
+    for series in state.series.values():
+        if series.pool.durable:
+            series.complete = False  # storage may have keys of groups that live here only now
+    moves.stale = _stale(before.placement, placement)
+    moves.marks = {}
+    for scope, pool, group, key in state.evicted_keys:
+        moves.marks.setdefault(GroupId(scope, group), []).append(ObjectName(pool, key))
+    first = moves.stale[1] if moves.stale is not None else ()
+    moves.scan = deque(dict.fromkeys([*moves.leaving, *first, *state.groups, *moves.marks]))
+
+
+def _let_go(state: State) -> None:
+    """This node was taken for lost: its groups live elsewhere by now, and what is here of them is out of date."""
+    moves = state.moves
+    moves.since = []
+    moves.leaving.clear()
+    moves.arriving.clear()
+    for peer in moves.peers.values():
+        peer.queue.clear()
+        peer.giving = None
+    for group in state.groups.values():
+        group.leaving, group.given, group.ours = False, 0, False
+    retention.evict_all(state)
+
+
+def _meet_nodes(state: State, nodes: Sequence[Node], out: list[Command]) -> None:
+    """Reach who is new, leave who is gone. A node that was lost and is back is both."""
+    moves = state.moves
+    wanted = {node.id: node for node in nodes if node.id != state.node}
+    for name, peer in list(moves.peers.items()):
+        if wanted.get(name) != peer.node:
+            _doubt_sent(state, peer)
+            for group_id in [group for group, giver in moves.arriving.items() if giver == name]:
+                discard(state, group_id)
+            if peer.link:
+                out.append(LeaveNode(peer.link))
+            del moves.peers[name]
+    for name, node in wanted.items():
+        if name not in moves.peers:
+            moves.peers[name] = Peer(node)
+
+
+def _stale(before: Placement, now: Placement) -> tuple[Homes, dict[GroupId, None]] | None:
+    """The groups that can have moved, where exceptions alone differ."""
+    if (before.nodes, before.together, before.apart) != (now.nodes, now.together, now.apart):
+        return None
+    differ = [group for group, node in before.exceptions.items() if now.exceptions.get(group) != node]
+    differ += [group for group in now.exceptions if group not in before.exceptions]
+    return Homes(now), dict.fromkeys(differ)
+
+
+def _judge(state: State, group_id: GroupId) -> None:
+    """Find out whether a group lives elsewhere now, and see to it that it gets there."""
+    moves, group = state.moves, state.groups.get(group_id)
+    if moves.stale is not None and group_id not in moves.leaving:
+        homes, differ = moves.stale
+        if group_id not in differ and homes.root_of(group_id) not in differ:
+            return
+    if group_id in moves.discarding:
+        return
+    if group is not None and group.given:
+        return  # until it is known whether the node that it was given to has it
+    _keep_from_others(state, group_id)
+    home = state.homes.of(group_id)
+    if home == state.node or not moves.member:
+        if group is not None:
+            group.leaving = False
+            groups.forget_if_empty(state, group)
+        return
+    if group_id in moves.arriving:
+        discard(state, group_id)
+        return
+    if group is None:
+        if group_id not in moves.marks:
+            return
+        group = groups.use_group(state, group_id)
+    if not group.leaving:
+        group.ours = group.ours or _had_stayed(state, group_id)
+        group.leaving = True
+    moves.leaving[group_id] = home
+    moves.peers[home].queue[group_id] = None
+
+
+def _had_stayed(state: State, group_id: GroupId) -> bool:
+    """Whether the group was this node's before the placement of now."""
+    earlier = state.moves.since[:-1]
+    return bool(earlier) and all([homes.of(group_id) == state.node for homes in earlier])
+
+
+def _keep_from_others(state: State, group_id: GroupId) -> None:
+    """The group is handed over to nobody, as things stand."""
+    peer = state.moves.peers.get(state.moves.leaving.pop(group_id, ""))
+    if peer is not None:
+        peer.queue.pop(group_id, None)
+        if peer.giving is not None and peer.giving.group == group_id:
+            peer.giving = None
+
+
+def come_back(state: State, group_id: GroupId) -> None:
+    """The group comes to this node: it is handed to nobody, and of what was to be taken out nothing is left."""
+    _keep_from_others(state, group_id)
+    if group_id in state.moves.discarding:
+        del state.moves.discarding[group_id]
+        groups.discard(state, state.groups[group_id], math.inf)
+
+
+# --- giving ----------------------------------------------------------------------------------------------------------
+
+
+def proceed(state: State, now: float, out: list[Command]) -> None:
+    """Go on with what there is to hand over, and tell the others when there is nothing left."""
+    moves = state.moves
+    for _ in range(min(SCANNED_A_STEP, len(moves.scan))):
+        _judge(state, moves.scan.popleft())
+    _take_out(state, DISCARDED_A_STEP)
+    for peer in moves.peers.values():
+        if peer.reach_at is not None and peer.reach_at <= now:
+            moves.last_link += 1
+            peer.link, peer.reach_at = moves.last_link, None
+            out.append(ReachNode(peer.link, peer.node))
+        elif peer.met:
+            _give(state, peer, out)
+    if moves.scan or moves.leaving or not moves.member:
+        return
+    epoch = moves.done = state.homes.placement.epoch
+    for peer in moves.peers.values():
+        if peer.met and peer.told < epoch:
+            peer.told = epoch
+            out.append(Tell(peer.link, HandedOver(epoch, state.number_floor)))
+
+
+def next_step(state: State, now: float) -> float | None:
+    """When there is something to do though nothing happens."""
+    if state.moves.scan or state.moves.discarding:
+        return now
+    instants = [peer.reach_at for peer in state.moves.peers.values() if peer.reach_at is not None]
+    return min(instants, default=None)
+
+
+def _give(state: State, peer: Peer, out: list[Command]) -> None:
+    while peer.queue and len(peer.sent) < MESSAGES_SENT_MAX and peer.bytes_sent < BYTES_SENT_MAX:
+        if peer.giving is None:
+            ready = next((group for group in peer.queue if not is_busy(state.groups[group])), None)
+            if ready is None:
+                return
+            marks = state.moves.marks.get(ready, ())
+            first = state.moves.last_request + 1
+            peer.giving = Giving(ready, first, deque(_versions_of(state.groups[ready])), deque(marks))
+        message = _next_piece(state, peer, peer.giving)
+        peer.sent.append(message)
+        peer.bytes_sent += message.size
+        state.counts.bytes_handed_over += message.size
+        out.append(Tell(peer.link, message))
+
+
+def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
+    """The next message of a group. With the last one, nobody here knows whose the group is until it is answered."""
+    moves, group = state.moves, state.groups[giving.group]
+    moves.last_request += 1
+    versions: list[KeptVersion] = []
+    cost = 0
+    while giving.versions and (not versions or cost + _cost(giving.versions[0]) <= PIECE_BYTES):
+        cost += _cost(giving.versions[0])
+        versions.append(giving.versions.popleft())
+    evicted = [giving.evicted.popleft() for _ in range(min(MARKS_A_PIECE, len(giving.evicted)))]
+    is_last = not giving.versions and not giving.evicted
+    if is_last:
+        group.given = moves.last_request
+        peer.giving = None
+        del peer.queue[group.id]
+    return HandOver(
+        request=moves.last_request,
+        epoch=state.homes.placement.epoch,
+        joined=moves.joined,
+        group=group.id,
+        number=group.number,
+        versions=tuple(versions),
+        evicted=tuple(evicted),
+        last=is_last,
+        sure=group.ours,
+    )
+
+
+def _cost(version: KeptVersion) -> int:
+    return version.ref.size + OVERHEAD_BYTES
+
+
+def _versions_of(group: Group) -> list[KeptVersion]:
+    """What is to be sent of a group, in the order of its puts."""
+    kept = [
+        KeptVersion(
+            version.ref,
+            version.payload,
+            version.emission,
+            version.put_at,
+            version.lapsed_at if version.lapsed_at < math.inf else None,
+            history.lost_before if history.lost_before > -math.inf else None,
+        )
+        for history in group.histories.values()
+        if not history.pool.durable
+        for version in history.versions
+    ]
+    return sorted(kept, key=lambda version: version.ref.version)
+
+
+# --- what the others answer ------------------------------------------------------------------------------------------
+
+
+def reached(state: State, link: int, out: list[Command]) -> None:
+    """A link is open: say who hands over."""
+    if _peer_at(state, link) is not None:
+        out.append(Tell(link, MeetNode(link, state.node, state.life)))
+
+
+def lost(state: State, link: int, now: float) -> None:
+    """A link has ended, or could not be opened; what was sent over it may have arrived."""
+    peer = _peer_at(state, link)
+    if peer is not None:
+        peer.link, peer.met, peer.told, peer.reach_at = 0, False, 0, now + REDIAL_S
+
+
+def met(state: State, link: int, answer: NodeMet, out: list[Command]) -> None:
+    """Learn what the node has of what was sent before, and send it the rest again."""
+    peer = _peer_at(state, link)
+    if peer is None:
+        return
+    peer.met = True
+    if peer.life is not None and peer.life != answer.life:
+        _doubt_sent(state, peer)
+    peer.life = answer.life
+    for message in [message for message in peer.sent if message.request <= answer.last]:
+        acknowledged(state, link, HandOverDone(message.request, message.request in answer.refused))
+    out.extend([Tell(link, message) for message in peer.sent])
+
+
+def acknowledged(state: State, link: int, answer: HandOverDone) -> None:
+    """A node has a piece of a group, or refused it."""
+    peer = _peer_at(state, link)
+    if peer is None or not peer.sent or peer.sent[0].request != answer.request:
+        return
+    message = peer.sent.popleft()
+    peer.bytes_sent -= message.size
+    group = state.groups.get(message.group)
+    if answer.refused:
+        _take_back(state, peer, message)
+    elif group is not None and group.given == message.request:
+        state.moves.leaving.pop(message.group, None)
+        state.counts.groups_handed_over += 1
+        discard(state, message.group)
+
+
+def _take_back(state: State, peer: Peer, message: HandOver) -> None:
+    """The node knows a later placement, by which the group lives elsewhere: wait for it, or act upon it."""
+    group = state.groups.get(message.group)
+    if peer.giving is not None and peer.giving.group == message.group and message.request >= peer.giving.first:
+        peer.giving = None
+        peer.queue.pop(message.group, None)
+    if group is not None and group.given == message.request:
+        group.given = 0
+    if message.epoch < state.homes.placement.epoch:
+        state.moves.scan.append(message.group)
+
+
+def _doubt_sent(state: State, peer: Peer) -> None:
+    """The process that was sent all this is gone: whether it took it, and what it made of it, nobody knows."""
+    for message in peer.sent:
+        group = state.groups.get(message.group)
+        if group is not None and group.given == message.request:
+            group.given, group.ours = 0, False
+        state.moves.scan.append(message.group)
+    peer.sent.clear()
+    peer.bytes_sent = 0
+    peer.giving = None
+
+
+def _peer_at(state: State, link: int) -> Peer | None:
+    return next((peer for peer in state.moves.peers.values() if link and peer.link == link), None)
+
+
+# --- out of memory ---------------------------------------------------------------------------------------------------
+
+
+def discard(state: State, group_id: GroupId) -> None:
+    """Another node has the group: let go of what is here, without a word of it being lost."""
+    state.moves.arriving.pop(group_id, None)
+    group = state.groups.get(group_id)
+    if group is not None:
+        group.ours, group.given, group.leaving = False, 0, True
+        state.moves.discarding[group_id] = None
+
+
+def _take_out(state: State, histories_max: float) -> None:
+    """Take some of what was discarded out of memory; a large group takes several steps."""
+    discarding = state.moves.discarding
+    while discarding and histories_max > 0:
+        group_id = next(iter(discarding))
+        histories_max -= groups.discard(state, state.groups[group_id], histories_max)
+        if group_id not in state.groups or not state.groups[group_id].leaving:
+            del discarding[group_id]

@@ -1,0 +1,93 @@
+"""What a datastore knows of the other nodes, and of groups that are on their way between them. No behaviour. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from covey.homes import Homes
+from covey.messages import HandOver, KeptVersion
+from covey.model import GroupId, Node, ObjectName
+
+
+@dataclass(slots=True, eq=False)
+class Giving:
+    """A group that is being handed over, piece by piece: what is left to be sent. `first` is its first message."""
+
+    group: GroupId
+    first: int
+    versions: deque[KeptVersion]
+    evicted: deque[ObjectName]
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """Another node of the placement, as one that groups are handed over to.
+
+    `life` is that of the process which answered last, `sent` what it has not acknowledged, oldest first.
+    """
+
+    node: Node
+    link: int = 0
+    met: bool = False
+    reach_at: float | None = 0.0
+    """When to open a link; None while there is one."""
+    life: int | None = None
+    sent: deque[HandOver] = field(default_factory=deque)
+    bytes_sent: int = 0
+    queue: OrderedDict[GroupId, None] = field(default_factory=OrderedDict)
+    giving: Giving | None = None
+    told: int = 0
+    """The placement epoch for which it has been told, over this link, that all has been handed over."""
+
+
+@dataclass(slots=True, eq=False)
+class Giver:
+    """Another node, as one that hands groups over to this one: what has been heard from one life of it.
+
+    `last` is its last message that was taken or refused; `refused` are those of the last ones that were refused.
+    """
+
+    life: int
+    link: int
+    last: int = 0
+    refused: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    held: deque[HandOver] = field(default_factory=deque)
+    """What it sent by a placement that this node does not know yet."""
+
+
+@dataclass(slots=True)
+class Moves:
+    """Groups on their way. Epochs are those of placements."""
+
+    member: bool = False
+    joined: int = 0
+    """This node's membership, by the newest placement that names it."""
+    settled: int = -1
+    """The newest epoch at which every other node has handed over what lives here."""
+    done: int = -1
+    """The newest epoch at which nothing is here that lives elsewhere."""
+    since: list[Homes] = field(default_factory=list)
+    """The placements since this node was last settled, that one first; empty if it has not been."""
+    adopted: bool = False
+    """A placement is new, and who waits must hear of it."""
+    scan: deque[GroupId] = field(default_factory=deque)
+    """Groups that have yet to be looked at: do they live elsewhere now?"""
+    stale: tuple[Homes, dict[GroupId, None]] | None = None
+    """The placement before, and the groups whose exceptions differ, if nothing else does: only these can have moved."""
+    leaving: dict[GroupId, str] = field(default_factory=dict)
+    """Groups that live elsewhere and are still here: where."""
+    arriving: dict[GroupId, str] = field(default_factory=dict)
+    """Groups of which a part is here: who hands them over."""
+    arrived: list[GroupId] = field(default_factory=list)
+    """Groups that are whole since the last look at who waits for them."""
+    marks: dict[GroupId, list[ObjectName]] = field(default_factory=dict)
+    """What was evicted of each group when the placement was adopted."""
+    discarding: dict[GroupId, None] = field(default_factory=dict)
+    """Groups that another node has, and whose objects have yet to be taken out of memory."""
+    peers: dict[str, Peer] = field(default_factory=dict)
+    givers: dict[str, Giver] = field(default_factory=dict)
+    heard: dict[str, int] = field(default_factory=dict)
+    """Node -> the newest epoch for which it has said that all was handed over."""
+    last_link: int = 0
+    last_request: int = 0

@@ -1,0 +1,67 @@
+"""Does a group live here, and is it here already? Pure.
+
+A request is answered where the group lives, and only once everything that was acknowledged of it is there. That is so
+when this node is settled; or when the group has been handed to it; or when it has lived here in every placement since
+the node was last settled, so that nobody else can have had it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from covey.declaration import PoolDeclaration
+from covey.errors import Moved
+from covey.grouping import Scope, TemplateRule
+from covey.model import GroupId
+from covey.services.datastore.core.state import Arrival, Settling, State
+
+
+def awaited(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
+    """What a request for a group must wait for, mostly nothing. Raises Moved where the group lives elsewhere."""
+    homes, moves = state.homes, state.moves
+    if not moves.member or homes.of(group_id) != state.node:
+        raise Moved(f"group {group_id.group!r} does not live on node {state.node}")
+    if moves.settled == homes.placement.epoch:
+        return ()
+    group = state.groups.get(group_id)
+    if group is not None and group.ours:
+        return ()
+    if (group is None or not group.given) and has_stayed(state, group_id):
+        return ()
+    return (Arrival(group_id),)
+
+
+def has_stayed(state: State, group_id: GroupId) -> bool:
+    """Whether the group has lived here in every placement since this node was last settled."""
+    since = state.moves.since
+    return bool(since) and all([homes.of(group_id) == state.node for homes in since])
+
+
+def awaited_by_all(state: State, nodes: Sequence[str]) -> tuple[Settling, ...]:
+    """What a read must wait for that spans nodes: all groups are where they live. Raises Moved if it misses a node."""
+    homes, moves = state.homes, state.moves
+    if not moves.member or not all([node in nodes for node in homes.nodes]):
+        raise Moved(f"the nodes are {', '.join(homes.nodes)}, not {', '.join(nodes)}")
+    epoch = homes.placement.epoch
+    return () if moves.settled == moves.done == epoch else (Settling(),)
+
+
+def group_of_series(scope: Scope, pool: PoolDeclaration, series: str) -> GroupId | None:
+    """The one group of all objects of a series, or None when they may be of several."""
+    group = _group_of_series(pool, series)
+    return GroupId(scope, group) if group is not None else None
+
+
+@functools.lru_cache(maxsize=65_536)
+def _group_of_series(pool: PoolDeclaration, series: str) -> str | None:
+    rule, template = pool.rule, pool.compiled
+    if not isinstance(rule, TemplateRule) or template.index in rule.names:
+        return None
+    star = series.find("*")
+    while star >= 0:  # a field may hold a '*' of its own
+        fields = template.match(f"{series[:star]}0{series[star + 1 :]}")
+        if fields is not None and template.series(fields) == series:
+            return rule.group_of(series, fields)
+        star = series.find("*", star + 1)
+    return None
