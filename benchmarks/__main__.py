@@ -8,6 +8,7 @@ import sys
 BENCHMARKS = {
     "replay": "what the mesh sustains on real tracks, by offered rate, with the alerts checked",
     "grouping": "what correlation groups are worth, against everything that a user would do instead",
+    "shared_memory": "what a worker is spared that reads from the datastore of its host through shared memory",
 }
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Hand the rest of the command line to the benchmark of that name (the first, if none is named)."""
     name = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else next(iter(BENCHMARKS))
     if name not in BENCHMARKS:
-        known = "\n".join(f"  {known:10} {what}" for known, what in BENCHMARKS.items())
+        known = "\n".join(f"  {known:14} {what}" for known, what in BENCHMARKS.items())
         raise SystemExit(f"there is no benchmark {name!r}; there are\n{known}")
     sys.argv = [f"benchmarks.{name}", *[argument for argument in sys.argv[1:] if argument != name]]
     runpy.run_module(f"benchmarks.{name}", run_name="__main__")

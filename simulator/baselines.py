@@ -16,7 +16,7 @@ class Mode:
     name: str
     grouped: bool
     policy: Policy
-    worker: Limits = Limits()
+    worker: Limits = Limits(cache_reads=False)
 
 
 def modes(nodes: int) -> tuple[Mode, ...]:
@@ -25,12 +25,12 @@ def modes(nodes: int) -> tuple[Mode, ...]:
     return (
         Mode("key_hash", False, at_home),
         Mode("random", False, Policy(routing=Routing.RANDOM, balance=False)),
-        Mode("lru_cache", False, at_home, Limits(cache_reads=True)),
+        Mode("lru_cache", False, at_home, Limits()),
         Mode("replication", False, at_home._replace(copies=nodes)),
         Mode("least_loaded", False, Policy(locality_weight=0.0, balance=False)),
         Mode("earliest_start", False, Policy(locality_weight=1.0, balance=False)),
         Mode("grouping_strict", True, at_home),
-        Mode("grouping_load", True, Policy()),
+        Mode("grouping_load", True, Policy(), Limits()),
     )
 
 

@@ -15,7 +15,7 @@ from covey.simulator.arrivals import poisson
 from covey.simulator.checkers import Checkers
 from covey.simulator.clients import Clients, Sent
 from covey.simulator.hardware import LatencyTable, affine
-from covey.simulator.mesh import Mesh, Size
+from covey.simulator.mesh import Mesh, Size, Ways
 from covey.simulator.moves import Mover
 from covey.simulator.violation import Violation
 from covey.simulator.workload import Traffic, collisions, drawn_actors
@@ -52,7 +52,7 @@ class Run:
         return Counter(str(outcome.status) for _, _, outcome in self.clients.outcomes())
 
 
-def short_world(seed: int, events: int = 60) -> Run:
+def short_world(seed: int, events: int = 60, ways: Ways | None = None) -> Run:
     """A small mesh of a drawn shape with drawn faults (one in five has none); then healed and made to finish.
 
     Raises Violation, whose message says where to look; the seed repeats it.
@@ -65,7 +65,7 @@ def short_world(seed: int, events: int = 60) -> Run:
     clients = Clients(traffic)
     checkers = Checkers(clients, traffic)
     size = Size(rng.choice((1, 2, 2, 3)), rng.choice((2, 3)), rng.choice((1, 2)), rng.choice((1, 2)))
-    mesh = Mesh(world, size, traffic, TABLES, checkers)
+    mesh = Mesh(world, size, traffic, TABLES, checkers, ways)
     sending_s = rng.choice((1.0, 4.0))
     heal_at = READY_S + sending_s + 0.5
     rng_of_faults = world.random("faults")
@@ -161,6 +161,7 @@ def moving_world(seed: int, events: int = 80) -> Moving:
     checkers = Checkers(clients, traffic)
     size = Size(rng.choice((2, 3, 4)), rng.choice((2, 3)), rng.choice((1, 2)), rng.choice((1, 2)))
     mesh = Mesh(world, size, traffic, TABLES, checkers)
+    mesh.network.slowness = rng.choice((1.0, 10.0, 30.0))
     sending_s = rng.choice((1.0, 4.0))
     heal_at = READY_S + sending_s + 0.5
     if rng.random() < 0.5:  # it starts late, which takes nothing from anyone

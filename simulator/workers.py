@@ -180,8 +180,10 @@ class WorkerProcess(Process[Stimulus, Command]):
     def _keep(self, held: Held, read: Read, objects: tuple[ObjectValue, ...]) -> None:
         """Note what a read found, and have at hand what the core may want to retain of it."""
         held.found[read] = objects
-        if (isinstance(read, KeyRead) and read.version) or self.core.state.residency.caches:
-            held.by_version.update({_name(value.ref): value.payload or b"" for value in objects})
+        exact, worth = isinstance(read, KeyRead) and read.version > 0, self.core.state.residency.is_worth_caching
+        for value in objects:
+            if exact or worth(value.ref):
+                held.by_version[_name(value.ref)] = value.payload or b""
 
     def _retain(self, retain: Retain) -> None:
         by_version = self._held[retain.batch].by_version

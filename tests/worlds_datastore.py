@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from covey.declaration import Declaration, PoolDeclaration
-from covey.messages import Beat, Get, GetDone, Horizon, LeaderJoined, Put, PutDone, View, Watched
+from covey.messages import (
+    Beat,
+    Get,
+    GetDone,
+    HandedOver,
+    HandOver,
+    Horizon,
+    LeaderJoined,
+    MeetNode,
+    Put,
+    PutDone,
+    View,
+    Watched,
+)
 from covey.model import Answer, GroupId, KeyRead, LastRead, Node, ObjectRef, Placement, Read, Scope
 from covey.services.datastore.core.commands import (
     Command,
@@ -31,7 +44,7 @@ from covey.services.datastore.core.stimuli import (
 
 SCOPE = Scope("default", "collisions")
 NODES = (Node("node-a", "a:1"),)
-LINK, LEAD = 1, 1001
+LINK, LEAD, OTHER = 1, 1001, 10_000
 
 POOLS = (
     PoolDeclaration("observations", "/observations/{scene}/{tick:int}", "template", "{scene}"),
@@ -100,13 +113,17 @@ class Stored:
 
 
 class World:
-    """One datastore's core that follows a leader. Storage answers at once unless `holds_storage`."""
+    """One datastore's core that follows a leader. Storage answers at once unless `holds_storage`.
+
+    The other nodes of a view have nothing to hand over, and say so at once unless `others_are_silent`.
+    """
 
     def __init__(self, limits: Limits | None = None, stored: Stored | None = None, view: View | None = None) -> None:
         self.now = 100.0
         self.core = DatastoreCore("node-a", "a:1", limits or Limits())
         self.stored = stored or Stored()
         self.holds_storage = False
+        self.others_are_silent = False
         self.held: list[Command] = []
         self.sent: list[Command] = []
         self.requests = 0
@@ -149,7 +166,19 @@ class World:
         return commands
 
     def lead(self, message: LeaderJoined | View | Horizon | Beat, link: int = LEAD) -> list[Command]:
-        return [command for command in self.tell(LeaderSaid(link, message)) if isinstance(command, Report)]
+        reports = [command for command in self.tell(LeaderSaid(link, message)) if isinstance(command, Report)]
+        if isinstance(message, View) and not self.others_are_silent:
+            for node in message.placement.nodes:
+                self.hear_from(node.id, HandedOver(message.placement.epoch, 0))
+        return reports
+
+    def hear_from(self, node: str, *messages: HandOver | HandedOver) -> list[Command]:
+        """Another datastore dials this one, and says something."""
+        if node == self.state.node:
+            return []
+        self.requests += 1
+        link = OTHER + self.requests
+        return self.tell(Asked(link, MeetNode(0, node, 1)), *[Asked(link, message) for message in messages])
 
     def horizon(self, age_s: float = 0.0) -> None:
         """The leader says how old the oldest open event is; then the core sweeps."""

@@ -27,6 +27,8 @@ WITHIN = 0.99
 """A rate is sustained when this share of the events is answered within the objective, and none is lost."""
 STEP = 1.5
 """A sweep goes up (or down) by this factor, then halves what is left."""
+CALIBRATION_TRIES = 2
+"""All figures hang on the rates that key hash sustains, so that a hiccup must not decide them."""
 DOWN_MAX = 4
 """A mode that does not even sustain a fifth of what was expected is given up."""
 RATE_FIRST = 20.0
@@ -101,7 +103,7 @@ class Experiment:
         async with self._started(conditions[0], KEY_HASH, 0) as start:
             rate = RATE_FIRST
             for condition in conditions:
-                best = await self._highest(start, condition, rate)
+                best = await self._highest(start, condition, rate, CALIBRATION_TRIES)
                 rate = self.results.sustained[condition.name] = best.rate if best is not None else RATE_LEAST
 
     async def _compare(self, conditions: Sequence[Condition], seed: int) -> None:
@@ -116,7 +118,6 @@ class Experiment:
                 await self._warm_up(start, concerned[0])  # the first events of all find nothing compiled or connected
                 for condition in concerned:
                     rate = LOAD * self.results.sustained[condition.name]
-                    await self._warm_up(start, condition)
                     salt = f"{seed}-{condition.name.replace('/', '-')}"
                     run = await self._run(start, condition, rate, self._effort.seconds, seed, salt)
                     self.results.runs.append(run)
@@ -132,16 +133,16 @@ class Experiment:
     async def _sweep(self, start: Start, condition: Condition) -> None:
         if not condition.swept:
             return
-        best = await self._highest(start, condition, self.results.sustained[condition.name])
+        best = await self._highest(start, condition, self.results.sustained[condition.name], self._effort.tries)
         if best is not None:
             self.results.best[condition.name, start.mode.name] = best
 
-    async def _highest(self, start: Start, condition: Condition, guess: float) -> Run | None:
+    async def _highest(self, start: Start, condition: Condition, guess: float, tries: int) -> Run | None:
         """The run at the highest rate that is sustained, as closely as effort has it; None if not even the least is."""
         sustained: Run | None = None
         failed, rate = 0.0, guess
         while rate >= max(RATE_LEAST, guess / STEP**DOWN_MAX):
-            run = await self._sustains(start, condition, rate)
+            run = await self._sustains(start, condition, rate, tries)
             if run is not None:
                 sustained = run
             else:
@@ -156,8 +157,8 @@ class Experiment:
                 rate = (sustained.rate * failed) ** 0.5
         return sustained
 
-    async def _sustains(self, start: Start, condition: Condition, rate: float) -> Run | None:
-        for _ in range(self._effort.tries):
+    async def _sustains(self, start: Start, condition: Condition, rate: float, tries: int) -> Run | None:
+        for _ in range(tries):
             run = await self._run(start, condition, rate, self._effort.sweep_seconds, 0, self._salt())
             self.results.sweeps.append(run)
             self._tell("sweep", run)

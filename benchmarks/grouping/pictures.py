@@ -18,6 +18,14 @@ from benchmarks.grouping.report import Findings
 from benchmarks.grouping.running import Run
 
 OURS, GROUPED, OTHERS, OBJECTIVE = "#2b5c8a", "#7aa6c2", "#c2a878", "#b04a3a"
+LINES = {
+    "key_hash": "#b04a3a",
+    "lru_cache": "#c2a878",
+    "least_loaded": "#8fae7e",
+    "earliest_start": "#9b7fa8",
+    "grouping_strict": GROUPED,
+    "grouping_load": OURS,
+}
 DPI = 130
 WIDTH = 8.5
 
@@ -128,12 +136,11 @@ def _by_delay(findings: Findings) -> dict[float, list[Run]]:
 
 def _delay(by_delay: dict[float, list[Run]]) -> Any:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.8), constrained_layout=True, sharex=True)
-    styles = ("-", "--", "-.", ":")
-    for number, mode in enumerate(MAIN_MODES):
+    for mode in MAIN_MODES:
         runs = [(delay, run) for delay, found in by_delay.items() for run in found if run.mode == mode.name]
         for each, what in zip(axes, ("mean", "p99"), strict=True):
             each.plot([1e3 * delay for delay, _ in runs], [1e3 * getattr(run.latency, what) for _, run in runs],
-                      color=_colour(mode.name), linestyle=styles[number % 4], marker="o", markersize=4,
+                      color=LINES[mode.name], marker="o", markersize=4,
                       label=mode.name)  # fmt: skip
     for each, what in zip(axes, ("mean", "p99"), strict=True):
         each.spines[["top", "right"]].set_visible(False)
@@ -149,7 +156,7 @@ def _versus_best(findings: Findings) -> Any:
     for place, (best, interval) in enumerate(found.values()):
         axes.plot([interval.low, interval.high], [place] * 2, color=OURS, linewidth=2)
         axes.plot([interval.ratio], [place], "o", color=OURS)
-        axes.text(interval.high, place, f"  {best}", va="center", fontsize=8)
+        axes.text(1.02, place, best, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     axes.axvline(1.0, color="#888888", linewidth=1)
     axes.axvline(1.03, color=OBJECTIVE, linestyle=":")
     axes.set_yticks(range(len(found)), list(found))

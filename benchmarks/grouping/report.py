@@ -24,6 +24,7 @@ COLUMNS = (
     f"{'wrong':>5} {'gets':>6} {'KB':>6} {'util':>6} {'busy':>6} {'max/mean':>8} {'cpu':>5} {'proxy':>6} "
     f"{'others':>6}"
 )
+OTHERS_MAX = 0.10
 STAGE_COLUMNS = (
     f"{'mode':16} {'stage':12} {'queue':>8} {'fetch':>8} {'lane':>8} {'compute':>8} {'store':>8} {'batch':>8}"
 )
@@ -109,7 +110,10 @@ class Findings:
             others = {
                 mode: run
                 for (name, mode), run in self.cells.items()
-                if name == condition.name and run is not ours and not run.lost  # survivors' latencies mean nothing
+                if name == condition.name
+                and run is not ours
+                and not run.lost
+                and not run.wrong  # who loses events, or answers wrongly, is no rival
             }
             if ours is None or not others:
                 continue
@@ -171,6 +175,10 @@ class Findings:
         for (name, mode), run in self.cells.items():
             if name == MAIN.name:
                 lines += [f"{mode:16} {stage:12} " + _parts(times) for stage, times in run.stages.items()]
+        noisy = [run for run in self.results.runs if run.others > OTHERS_MAX]
+        if noisy:
+            lines += ["", f"Beside {len(noisy)} of {len(self.results.runs)} runs others used over {OTHERS_MAX:.0%} of "
+                      "the machine: measure again when it is quiet."]  # fmt: skip
         for why, count in _reasons(self.results.runs).items():
             lines.append(f"  lost: {count} × {why}")
         return "\n".join(lines)

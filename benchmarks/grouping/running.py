@@ -6,6 +6,7 @@ import asyncio
 import functools
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from covey.errors import Status
 from covey.model import Outcome
 
 CORES = os.cpu_count() or 1
+_NAMES = re.compile(r"'[^']*'|/\S+|\bnode-\d+\b")
 PARTS = ("queue_s", "fetch_s", "wait_s", "compute_s", "store_s", "batch_size_sum")
 DEADLINE_S = 10.0
 """Far beyond the objective: what is late is measured, not dropped."""
@@ -35,7 +37,7 @@ class Played:
     stages: dict[str, list[float]] = field(default_factory=dict)
     """Stage -> the sums of what `PARTS` names, and then the number of tasks."""
     messages: dict[str, int] = field(default_factory=dict)
-    """Why events were lost, in sentences."""
+    """Why events were lost, in sentences without the names of keys and nodes."""
     begun: Usage | None = None
     ended: Usage | None = None
 
@@ -104,7 +106,7 @@ def _take(
 ) -> None:
     outcome = done.result()
     if outcome.status is not Status.OK:
-        why = f"{outcome.status.name} {outcome.reason.name}: {outcome.message}"
+        why = f"{outcome.status.name} {outcome.reason.name}: {_NAMES.sub('…', outcome.message)}"
         played.messages[why] = played.messages.get(why, 0) + 1
         return
     played.latencies_s[number] = clock.now() - due

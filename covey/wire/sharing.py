@@ -25,7 +25,7 @@ from covey.errors import InvalidArgument
 from covey.messages import GetDone, SharedFile
 from covey.model import Answer, ObjectValue
 
-SHARED_BYTES_MIN = 16 * 1024
+SHARED_BYTES_MIN = 64 * 1024
 """Smaller payloads come along."""
 
 SHARED_BYTES_MAX = 8 * 1024 * 1024

@@ -40,7 +40,7 @@ class WorkerSettings:
     grace_s: float = 2.0
     batches_max: int = 64
     resident_bytes_max: int = 256 * 1024 * 1024
-    cache_reads: bool = False
+    cache_reads: bool = True
 
     @property
     def limits(self) -> Limits:

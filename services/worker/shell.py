@@ -233,9 +233,11 @@ class WorkerShell:
         return FetchedAhead(fetch.number, tuple(found))
 
     def _may_be_kept(self, held: Payloads, read: Read, objects: tuple[ObjectValue, ...]) -> None:
-        """Have at hand what the core may want to retain: what was read by its version; all, where reads are cached."""
-        if (isinstance(read, KeyRead) and read.version) or self.core.state.residency.caches:
-            held.by_version.update({_name(value.ref): value.payload or b"" for value in objects})
+        """Have at hand what the core may want to retain: what was read by its version, and what is worth caching."""
+        exact, worth = isinstance(read, KeyRead) and read.version > 0, self.core.state.residency.is_worth_caching
+        for value in objects:
+            if exact or worth(value.ref):
+                held.by_version[_name(value.ref)] = value.payload or b""
 
     def _payload_of(self, scope: Scope, ref: ObjectRef) -> bytes:
         return self._resident[Resident(scope, ref.group, ref.key, ref.version)]
@@ -294,10 +296,9 @@ class WorkerShell:
             moved.remote_gets += fetched.remote_gets
             moved.bytes_moved += fetched.bytes_moved
             objects, unchanged = _completed(answer, held) if known else (answer.objects, 0)
-            if residency.caches and fetched.remote_gets:
-                self._may_be_kept(held, wanted, objects)
-                moved.got += [value.ref for value in objects]
-                moved.unchanged += unchanged
+            self._may_be_kept(held, wanted, objects)
+            moved.got += [value.ref for value in objects if residency.is_worth_caching(value.ref)]
+            moved.unchanged += unchanged
             return objects[0] if objects else None
 
         return read

@@ -125,11 +125,11 @@ def test_a_put_into_the_wrong_home_is_moved() -> None:
     assert world.state.counts.moved == 2
 
 
-def test_a_node_that_the_view_does_not_know_takes_every_group() -> None:
-    """A node that has not been placed yet, or was taken out while it lives, refuses nothing as moved."""
+def test_a_node_that_the_placement_does_not_name_takes_nothing() -> None:
+    """A node that has not been placed yet, or was taken for lost, refuses everything as moved."""
     world = World(view=View(1, 1, Placement(1, (Node("node-b", "b:1"),)), (("default", COLLISIONS),)))
 
-    assert world.put("/tracks/s").status is Status.OK
+    assert world.put("/tracks/s").reason is Reason.MOVED
 
 
 def test_a_key_of_an_older_declaration_is_taken_during_an_update() -> None:

@@ -237,8 +237,8 @@ def test_a_leader_is_answered_with_who_we_are_and_what_we_act_upon() -> None:
     request = world.begin_get(key("/tracks/s", required=True), within_s=9)
     world.pass_time(0.5)
 
-    assert world.lead(LeaderJoined(1, "s")) == [Report(LEAD, NodeJoined("node-a", "a:1", 1))]
-    assert world.lead(Beat()) == [Report(LEAD, Beat(queued=1, oldest_s=0.5, finished=0, view=1))]
+    assert world.lead(LeaderJoined(1, "s")) == [Report(LEAD, NodeJoined("node-a", "a:1", 1, Placement(1, NODES)))]
+    assert world.lead(Beat()) == [Report(LEAD, Beat(queued=1, oldest_s=0.5, finished=0, view=1, settled=1))]
     [report] = world.lead(View(1, 5, Placement(1, NODES), (("default", COLLISIONS),)))
     assert report.message.view == 5  # type: ignore[union-attr]
     assert world.got(request) is None
@@ -301,7 +301,7 @@ def test_a_leader_of_an_older_epoch_is_ignored(message: View | Horizon | Beat) -
     assert world.lead(message) == []
 
     assert (world.state.horizon, world.state.view, world.state.counts.stale) == (horizon, view, 1)
-    assert world.lead(LeaderJoined(1, "old")) == [Report(LEAD, NodeJoined("node-a", "a:1", 2))]
+    assert world.lead(LeaderJoined(1, "old")) == [Report(LEAD, NodeJoined("node-a", "a:1", 2, Placement(1, NODES)))]
 
 
 def test_a_new_leader_starts_its_views_anew() -> None:
@@ -309,7 +309,7 @@ def test_a_new_leader_starts_its_views_anew() -> None:
     world = World(view=View(1, 50, Placement(1, NODES), (("default", COLLISIONS),)))
     world.lead(LeaderJoined(2, "newer"), link=LEAD + 1)
 
-    world.lead(View(2, 1, Placement(1, (Node("node-z", "z:1"),)), ()), link=LEAD + 1)
+    world.lead(View(2, 1, Placement(2, (Node("node-z", "z:1"),)), ()), link=LEAD + 1)
     world.tell(LinkEnded(LEAD))
 
     assert world.state.homes.nodes == ("node-z",)

@@ -39,7 +39,7 @@ class WorkerLife(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        limits = {"resident_bytes_max": 40, "prefetch_events_max": 3, "cache_reads": True}
+        limits = {"resident_bytes_max": 40, "prefetch_events_max": 3, "cache_reads": True, "cached_bytes_min": 0}
         self.bench = Bench((Priority.HIGH, None), batches_max=BATCHES_MAX, fetching_max=2, **limits)
         self.epoch, self.number, self.task = 1, 0, 0
         self.out: list[Fetch | FetchAhead | Compute | Store] = []

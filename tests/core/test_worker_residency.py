@@ -85,7 +85,7 @@ def points(*ticks: int) -> tuple[ObjectRef, ...]:
 
 def test_a_cache_tells_a_home_what_is_here() -> None:
     """What another node has answered once is named with its version when it is asked again."""
-    bench = Bench(cache_reads=True)
+    bench = Bench(cache_reads=True, cached_bytes_min=0)
     first = the(Fetch, bench.say(a_batch(1, a_task(1, needs=[FAR, LAST]))))
     assert first.known == {}
     state = a_ref("tracks", "/tracks/a", version=4)
@@ -100,12 +100,10 @@ def test_a_cache_tells_a_home_what_is_here() -> None:
 
 
 def test_only_a_cache_holds_what_was_read_without_a_version() -> None:
-    """By default such reads leave nothing behind; with a cache, what this node's own home answered does not either."""
-    for caches, remote_gets in ((False, 1), (True, 0)):
-        bench = Bench(cache_reads=caches)
-        bench.fetched(
-            the(Fetch, bench.say(a_batch(1, a_task(1, needs=[FAR])))), Found(points(1), remote_gets=remote_gets)
-        )
+    """Without one such reads leave nothing behind; with it, what is small does not either."""
+    for limits in ({"cache_reads": False, "cached_bytes_min": 0}, {"cached_bytes_min": 1000}):
+        bench = Bench(**limits)
+        bench.fetched(the(Fetch, bench.say(a_batch(1, a_task(1, needs=[FAR])))), Found(points(1), remote_gets=1))
         assert the(Fetch, bench.say(a_batch(2, a_task(2, needs=[FAR])))).known == {}
         assert bench.core.state.residency.bytes == 0
 
@@ -113,7 +111,7 @@ def test_only_a_cache_holds_what_was_read_without_a_version() -> None:
 def test_what_has_been_evicted_is_not_named() -> None:
     """The home then sends it again."""
     residency = Residency(bytes_max=25, caches=True)
-    residency.note(SCOPE, LAST, points(7, 8))
+    residency.note(SCOPE, LAST, list(points(7, 8)))
     residency.keep_all(SCOPE, points(7, 8))
     assert residency.recall(SCOPE, LAST) == points(7, 8)
     residency.keep(SCOPE, ObjectRef("p", "/y/1", "b", 1, 20))

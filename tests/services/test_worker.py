@@ -343,7 +343,7 @@ async def test_a_cache_spares_the_payload_and_never_the_question(cache_reads: bo
     far = TinyDatastore()
     read = KeyRead("totals", "/totals/b", "b", 0, "n2", required=False, as_of=1.0)
     read_bytes, totals = [], []
-    async with a_worker({"n2": far}, limits=Limits(cache_reads=cache_reads)) as leader:
+    async with a_worker({"n2": far}, limits=Limits(cache_reads=cache_reads, cached_bytes_min=0)) as leader:
         leader.lead("n2")
         for version, known in ((1, 1000), (1, 1000), (2, 2000), (2, 2000)):
             far.objects["b", "/totals/b"] = [encode(Codec.MSGPACK, known)] * version
@@ -364,7 +364,7 @@ async def test_what_a_stage_gets_by_itself_is_cached_too() -> None:
     far = TinyDatastore()
     far.objects["a", "/totals/a"] = [encode(Codec.MSGPACK, 1000)]
     moved, values = [], []
-    async with a_worker({"n2": far}, limits=Limits(cache_reads=True)) as leader:
+    async with a_worker({"n2": far}, limits=Limits(cache_reads=True, cached_bytes_min=0)) as leader:
         leader.lead("n2")
         for _ in range(3):
             leader.run(1, stage="look")

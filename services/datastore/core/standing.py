@@ -25,9 +25,8 @@ def awaited(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
     if moves.settled == homes.placement.epoch:
         return ()
     group = state.groups.get(group_id)
-    if group is not None and group.ours:
-        return ()
-    if (group is None or not group.given) and has_stayed(state, group_id):
+    is_given = group is not None and group.given
+    if not is_given and ((group is not None and group.ours) or has_stayed(state, group_id)):
         return ()
     return (Arrival(group_id),)
 

@@ -168,13 +168,15 @@ class ObjectPut(NamedTuple):
     key: str
 
 
-class Arrival(NamedTuple):
+@dataclass(frozen=True)
+class Arrival:
     """A group is being handed over to this node."""
 
     group: GroupId
 
 
-class Settling(NamedTuple):
+@dataclass(frozen=True)
+class Settling:
     """Groups are still on their way between nodes."""
 
 

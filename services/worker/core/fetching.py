@@ -64,8 +64,9 @@ def end_round(state: WorkerState, batch: BatchState, found: tuple[Found, ...]) -
     """The homes have answered."""
     for read, answer in zip(batch.reads, found, strict=True):
         batch.found[read] = answer
-        if state.residency.caches and answer.remote_gets:
-            state.counters.count_cached(len(answer.objects), answer.unchanged)
+        if not (isinstance(read, KeyRead) and read.version):
+            asked = sum(state.residency.is_worth_caching(ref) for ref in answer.objects)
+            state.counters.count_cached(asked, answer.unchanged)
 
 
 def _used(ahead: ReadAhead, found: Found) -> Found:
@@ -83,12 +84,13 @@ def _known_versions(state: WorkerState, batch: BatchState) -> dict[Read, tuple[O
 
 
 def worth_holding(state: WorkerState, batch: BatchState) -> list[ObjectRef]:
-    """What later reads may be answered with: exact versions, and, in a cache, all that came from other nodes."""
+    """What later reads may be answered with: exact versions, and, in a cache, what is large enough."""
     held: list[ObjectRef] = []
     for read, found in batch.found.items():
         if isinstance(read, KeyRead) and read.version:
             held += found.objects
-        elif state.residency.caches and found.remote_gets:
-            state.residency.note(batch.run.scope, read, found.objects)
-            held += found.objects
+        elif state.residency.caches:
+            large = [ref for ref in found.objects if state.residency.is_worth_caching(ref)]
+            state.residency.note(batch.run.scope, read, large)
+            held += large
     return held

@@ -4,8 +4,8 @@ What (scope, group, key, version) names never changes, so there is nothing to in
 key is held: the state that this worker has just written, the members that a join is about to read. The least recently
 used *group* goes first, whole: its objects are used together, so that half of one is worth little.
 
-As a cache (`caches`) it also holds what other nodes were asked for without a version. Such a read asks again, and says
-which version is here; the home answers with that version's name alone if it is still the one.
+As a cache (`caches`) it also holds what was read without a version, from a size on that is worth it. Such a read asks
+again, and says which version is here; the home answers with that version's name alone if it is still the one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ SERIES_MAX = 4096
 class Residency:
     """The names and sizes of what is resident, bounded by `bytes_max`."""
 
-    def __init__(self, bytes_max: int, caches: bool = False) -> None:
+    def __init__(self, bytes_max: int, caches: bool = False, cached_bytes_min: int = 0) -> None:
         self._bytes_max = bytes_max
+        self._cached_bytes_min = cached_bytes_min
         self._groups: OrderedDict[GroupId, dict[str, ObjectRef]] = OrderedDict()
         self._series: OrderedDict[tuple[Scope, str, str], tuple[ObjectRef, ...]] = OrderedDict()
         self.caches = caches
@@ -50,14 +51,18 @@ class Residency:
             return ()
         if isinstance(read, KeyRead):
             ref = self._held(GroupId(scope, read.group), read.key)
-            return (ref,) if ref is not None else ()
+            return (ref,) if ref is not None and self.is_worth_caching(ref) else ()
         last = self._series.get((scope, read.pool, read.series), ()) if isinstance(read, LastRead) else ()
         return tuple([ref for ref in last if self._held(GroupId(scope, ref.group), ref.key) == ref])
 
-    def note(self, scope: Scope, read: Read, refs: tuple[ObjectRef, ...]) -> None:
+    def is_worth_caching(self, ref: ObjectRef) -> bool:
+        """Whether asking for it again by its version saves more than it costs."""
+        return self.caches and ref.size >= self._cached_bytes_min
+
+    def note(self, scope: Scope, read: Read, refs: list[ObjectRef]) -> None:
         """Remember what a read found, for the next read of the same series: the two overlap."""
-        if isinstance(read, LastRead):
-            self._series[scope, read.pool, read.series] = refs
+        if isinstance(read, LastRead) and refs:
+            self._series[scope, read.pool, read.series] = tuple(refs)
             self._series.move_to_end((scope, read.pool, read.series))
             if len(self._series) > SERIES_MAX:
                 self._series.popitem(last=False)

@@ -79,7 +79,9 @@ class Limits:
     resident_bytes_max: int = 256 * 1024 * 1024
     """What is held in memory beyond the batches on their way; an eighth of it is for what was read ahead."""
     prefetch_events_max: int = 256
-    cache_reads: bool = False
+    cache_reads: bool = True
+    cached_bytes_min: int = 16 * 1024
+    """Objects from this size on are cached: what is smaller is sent again as soon as it is named."""
     beat_s: float = 0.25
 
     @property
@@ -202,7 +204,7 @@ class Counters:
     """Objects that came from other nodes without their payload, or with it."""
 
     def count_cached(self, objects: int, unchanged: int) -> None:
-        """Another node was asked for objects, some of which were here."""
+        """Homes were asked for objects, some of which were here."""
         self.cache_hits += unchanged
         self.cache_misses += objects - unchanged
 
@@ -256,6 +258,8 @@ class WorkerState:
 
 def new_state(identity: Identity, limits: Limits) -> WorkerState:
     """A worker that has just started."""
-    residency = Residency(limits.resident_bytes_max - limits.prefetch_bytes_max, limits.cache_reads)
+    residency = Residency(
+        limits.resident_bytes_max - limits.prefetch_bytes_max, limits.cache_reads, limits.cached_bytes_min
+    )
     prefetches = Prefetches(limits.prefetch_events_max, limits.prefetch_bytes_max)
     return WorkerState([Lane(only) for only in identity.lanes], residency, prefetches)
