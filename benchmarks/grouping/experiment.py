@@ -31,7 +31,7 @@ CALIBRATION_TRIES = 2
 """All figures hang on the rates that key hash sustains, so that a hiccup must not decide them."""
 DOWN_MAX = 4
 """A mode that does not even sustain a fifth of what was expected is given up."""
-RATE_FIRST = 20.0
+RATE_FIRST = 30.0
 RATE_LEAST = 1.0
 PROFILE = Path(__file__).with_name("device.json")
 

@@ -26,7 +26,8 @@ COLUMNS = (
 )
 OTHERS_MAX = 0.10
 STAGE_COLUMNS = (
-    f"{'mode':16} {'stage':12} {'queue':>8} {'fetch':>8} {'lane':>8} {'compute':>8} {'store':>8} {'batch':>8}"
+    f"{'condition':24} {'mode':16} {'stage':12} {'queue':>8} {'fetch':>8} {'lane':>8} {'compute':>8} "
+    f"{'store':>8} {'batch':>8}"
 )
 UNITS = (
     "rate events/s; times ms; gets and KB from other nodes, per event; util: useful work of devices, busy: all of it"
@@ -171,10 +172,10 @@ class Findings:
             f"  {name:24} {interval.ratio:6.3f}  [{interval.low:.3f}, {interval.high:.3f}]  {best}"
             for name, (best, interval) in self.versus_best().items()
         ]
-        lines += ["", f"Where the time of a task goes in {MAIN.name}: ms on average", STAGE_COLUMNS]
+        lines += ["", "Where the time of a task goes: ms on average, and the size of its batch", STAGE_COLUMNS]
         for (name, mode), run in self.cells.items():
-            if name == MAIN.name:
-                lines += [f"{mode:16} {stage:12} " + _parts(times) for stage, times in run.stages.items()]
+            if name == MAIN.name or mode in (KEY_HASH.name, GROUPING_LOAD.name):
+                lines += [f"{name:24} {mode:16} {stage:12} " + _parts(times) for stage, times in run.stages.items()]
         noisy = [run for run in self.results.runs if run.others > OTHERS_MAX]
         if noisy:
             lines += ["", f"Beside {len(noisy)} of {len(self.results.runs)} runs others used over {OTHERS_MAX:.0%} of "

@@ -1,6 +1,7 @@
 """The figures of the grouping benchmark, and that every mode gets the same traffic."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from random import Random
@@ -9,8 +10,11 @@ import pytest
 
 from benchmarks.grouping import synthetic
 from benchmarks.grouping.collisions import remember, straight_on
-from benchmarks.grouping.figures import imbalance, paired_ratio, quantile, reduction, summary_of
-from benchmarks.grouping.plan import CELLS_MAX, CONDITIONS, KEY_HASH, MODES, described
+from benchmarks.grouping.experiment import Results
+from benchmarks.grouping.figures import Summary, imbalance, paired_ratio, quantile, reduction, summary_of
+from benchmarks.grouping.plan import CELLS_MAX, CONDITIONS, KEY_HASH, MAIN, MODES, described
+from benchmarks.grouping.report import Findings
+from benchmarks.grouping.running import Run
 from benchmarks.grouping.traffic import Requests, Scenes, order_of
 from examples.collisions.histories import stack
 from tests import builders_collisions as builders
@@ -121,3 +125,43 @@ def test_a_request_leads_to_a_category_that_only_its_bytes_decide() -> None:
     assert synthetic.answer_to(arrivals[0].value, requests.data) == synthetic.answer_to(
         arrivals[0].value, dict(synthetic.data())
     )
+
+
+def a_run(mode: str, mean_s: float, *, seed: int = 1, lost: int = 0, wrong: int = 0) -> Run:
+    """A run in the main condition, as if all its latencies had been alike."""
+    return Run(
+        condition=MAIN.name, mode=mode, seed=seed, rate=30.0, events=100, lost=lost, wrong=wrong,
+        latency=Summary(mean_s, mean_s, mean_s, mean_s, mean_s / 10), within=1.0, blocks=[mean_s] * 8,
+        remote_gets=40.0, bytes_moved=1e5, utilisation=[0.1, 0.3], busy=[0.2, 0.6], imbalance=1.5, cpu=0.5, others=0.0,
+        cpu_by_part={"proxy": 0.1}, stages={}, messages={},
+    )  # fmt: skip
+
+
+def test_the_last_line_has_exactly_what_was_promised() -> None:
+    """Its names are fixed, reductions are of the means over seeds, and losses of all seeds are added up."""
+    runs = [a_run("key_hash", 0.100), a_run("key_hash", 0.140, seed=2, lost=2), a_run("grouping_load", 0.030)]
+    best = {(MAIN.name, "key_hash"): runs[0], (MAIN.name, "grouping_load"): runs[2]}
+    findings = Findings(Results({MAIN.name: 40.0}, [*runs, a_run("grouping_load", 0.030, seed=2)], [], best), [MAIN])
+    summary = findings.summary()
+    assert list(summary) == [
+        "latency_mean_reduction", "latency_p99_reduction", "latency_std_reduction", "rate_at_objective_ratio",
+        "utilisation_gain", "remote_gets_per_event", "lost", "imbalance", "vs_best",
+    ]  # fmt: skip
+    assert summary["latency_mean_reduction"] == pytest.approx(0.75)
+    assert summary["rate_at_objective_ratio"] == 1.0
+    assert summary["lost"]["key_hash"] == 2
+    assert json.loads(json.dumps(summary)) == summary
+    assert MAIN.name in findings.tables()
+
+
+def test_who_loses_events_or_answers_wrongly_is_no_rival() -> None:
+    """The best other mode is the quickest of those that lost nothing and were never wrong."""
+    runs = [
+        a_run("grouping_load", 0.050),
+        a_run("key_hash", 0.100),
+        a_run("random", 0.010, lost=1),
+        a_run("replication", 0.010, wrong=1),
+    ]
+    best, interval = Findings(Results({}, runs, [], {}), [MAIN]).versus_best()[MAIN.name]
+    assert best == "key_hash"
+    assert interval.ratio == pytest.approx(0.5)
