@@ -8,6 +8,7 @@ import sys
 BENCHMARKS = {
     "replay": "what the mesh sustains on real tracks, by offered rate, with the alerts checked",
     "grouping": "what correlation groups are worth, against everything that a user would do instead",
+    "grouping_sim": "whether grouping with load is the best mode everywhere: the full grid, in the simulator",
     "shared_memory": "what a worker is spared that reads from the datastore of its host through shared memory",
 }
 

@@ -22,7 +22,6 @@ class Homes:
         self.copied = placement.copies > 1 or bool(placement.replicas)
         """Some groups have more readers than their homes."""
         self._together = dict.fromkeys(placement.together)
-        self._apart = dict.fromkeys(placement.apart)
 
     def of(self, group: GroupId) -> str:
         """The node where a group lives; empty without nodes. An exception that names no node of now is void."""
@@ -40,8 +39,7 @@ class Homes:
         """The group whose home decides: the stem, where branches live with it, else the group itself."""
         if group.scope not in self._together:
             return group
-        stem = stem_of(group)
-        return group if stem is None or stem in self._apart else stem
+        return stem_of(group) or group
 
     def readers(self, group: GroupId) -> tuple[str, ...]:
         """The nodes that hold a group for reads, its home first."""

@@ -418,6 +418,17 @@ class HandOverDone:
 
 
 @dataclass(frozen=True, slots=True)
+class HandingOver:
+    """The groups that the sender has for the receiver by the placement of that epoch; there are no others, unless
+    there are `more` such messages. No group that it has let go of had a number beyond `number`."""
+
+    epoch: int
+    number: int
+    groups: tuple[GroupId, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HandedOver:
     """The sender holds nothing that lives elsewhere by the placement of that epoch, and never will while it acts upon
     it. No group that it has let go of had a number beyond `number`."""
@@ -426,5 +437,5 @@ class HandedOver:
     number: int
 
 
-ToDatastore = Put | Get | Watch | EndWatch | MeetNode | HandOver | HandedOver
+ToDatastore = Put | Get | Watch | EndWatch | MeetNode | HandOver | HandingOver | HandedOver
 FromDatastore = PutDone | GetDone | Watched | NodeMet | HandOverDone

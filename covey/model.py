@@ -224,8 +224,6 @@ class Placement:
     """Groups that live elsewhere than by default: placed by load, moved or pinned."""
     together: tuple[Scope, ...] = ()
     """Pipelines whose branches live with their stems."""
-    apart: tuple[GroupId, ...] = ()
-    """Stems whose branches are spread all the same: one node could not carry them all."""
     replicas: dict[GroupId, tuple[str, ...]] = field(default_factory=dict)
     """Groups that further nodes hold for reads."""
     copies: int = 1

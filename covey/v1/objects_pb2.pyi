@@ -241,31 +241,21 @@ class ObjectName(_message.Message):
     key: str
     def __init__(self, pool: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
 
-class GroupName(_message.Message):
-    __slots__ = ("scope", "group")
-    SCOPE_FIELD_NUMBER: _ClassVar[int]
-    GROUP_FIELD_NUMBER: _ClassVar[int]
-    scope: Scope
-    group: str
-    def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ...) -> None: ...
-
 class Placement(_message.Message):
-    __slots__ = ("epoch", "nodes", "exceptions", "together", "apart", "replicas", "copies")
+    __slots__ = ("epoch", "nodes", "exceptions", "together", "replicas", "copies")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     NODES_FIELD_NUMBER: _ClassVar[int]
     EXCEPTIONS_FIELD_NUMBER: _ClassVar[int]
     TOGETHER_FIELD_NUMBER: _ClassVar[int]
-    APART_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
     COPIES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     nodes: _containers.RepeatedCompositeFieldContainer[Node]
     exceptions: _containers.RepeatedCompositeFieldContainer[PlacementException]
     together: _containers.RepeatedCompositeFieldContainer[Scope]
-    apart: _containers.RepeatedCompositeFieldContainer[GroupName]
     replicas: _containers.RepeatedCompositeFieldContainer[PlacementReplicas]
     copies: int
-    def __init__(self, epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., exceptions: _Optional[_Iterable[_Union[PlacementException, _Mapping]]] = ..., together: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., apart: _Optional[_Iterable[_Union[GroupName, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[PlacementReplicas, _Mapping]]] = ..., copies: _Optional[int] = ...) -> None: ...
+    def __init__(self, epoch: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., exceptions: _Optional[_Iterable[_Union[PlacementException, _Mapping]]] = ..., together: _Optional[_Iterable[_Union[Scope, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[PlacementReplicas, _Mapping]]] = ..., copies: _Optional[int] = ...) -> None: ...
 
 class View(_message.Message):
     __slots__ = ("epoch", "number", "placement", "declarations", "unserved")

@@ -18,6 +18,7 @@ from covey.messages import (
     Get,
     GetDone,
     HandedOver,
+    HandingOver,
     HandOver,
     HandOverDone,
     MeetNode,
@@ -73,6 +74,8 @@ class ToDatastoreEncoder:
                 moving.hand_over_to_wire(small, out.hand_over, now)
             case HandOver():
                 moving.hand_over_to_wire(message, out.hand_over, now)
+            case HandingOver():
+                moving.handing_over_to_wire(message, out.handing_over)
             case HandedOver():
                 out.handed_over.epoch, out.handed_over.number = message.epoch, message.number
             case _:
@@ -106,6 +109,8 @@ class ToDatastoreDecoder:
                 case "hand_over":
                     payload = self._parts.take(wire.hand_over.part) if wire.hand_over.part else None
                     messages.append(moving.hand_over_from_wire(wire.hand_over, now, payload))
+                case "handing_over":
+                    messages.append(moving.handing_over_from_wire(wire.handing_over))
                 case "handed_over":
                     messages.append(HandedOver(wire.handed_over.epoch, wire.handed_over.number))
                 case _:

@@ -357,7 +357,6 @@ def test_branches_live_with_their_stem_where_their_pipeline_says_so() -> None:
     assert {apart.of(branch) for branch in branches} == set(nodes)
     together = homes_with(nodes, {stem: "c", branches[0]: "a"}, together=(scope,))
     assert [together.of(branch) for branch in branches] == ["a", *["c"] * 49]
-    assert homes_with(nodes, {stem: "c"}, together=(scope,), apart=(stem,)).of(branches[1]) == apart.of(branches[1])
 
 
 def test_a_key_that_is_a_group_of_its_own_is_no_branch() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from covey.messages import HandOver, KeptVersion, MeetNode, NodeMet
+from covey.messages import HandingOver, HandOver, KeptVersion, MeetNode, NodeMet
 from covey.model import GroupId, ObjectName
 from covey.v1 import datastore_pb2 as pb
 from covey.wire.convert.objects import (
@@ -26,6 +26,17 @@ def met_to_wire(met: NodeMet, out: pb.NodeMet) -> None:
 
 def met_from_wire(wire: pb.NodeMet) -> NodeMet:
     return NodeMet(wire.request, wire.life, wire.last, tuple(wire.refused))
+
+
+def handing_over_to_wire(message: HandingOver, out: pb.HandingOver) -> None:
+    out.epoch, out.number, out.more = message.epoch, message.number, message.more
+    for scope, group in message.groups:
+        scope_to_wire(scope, out.groups.add(group=group).scope)
+
+
+def handing_over_from_wire(wire: pb.HandingOver) -> HandingOver:
+    groups = tuple([GroupId(scope_from_wire(found.scope), found.group) for found in wire.groups])
+    return HandingOver(wire.epoch, wire.number, groups, wire.more)
 
 
 def hand_over_to_wire(message: HandOver, out: pb.HandOver, now: float) -> None:

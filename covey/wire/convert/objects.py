@@ -324,8 +324,6 @@ def placement_to_wire(placement: Placement, out: pb.Placement) -> None:
         scope_to_wire(scope, exception.scope)
     for scope in placement.together:
         scope_to_wire(scope, out.together.add())
-    for scope, group in placement.apart:
-        scope_to_wire(scope, out.apart.add(group=group).scope)
     for (scope, group), nodes in placement.replicas.items():
         scope_to_wire(scope, out.replicas.add(group=group, nodes=nodes).scope)
     out.copies = placement.copies
@@ -337,7 +335,6 @@ def placement_from_wire(wire: pb.Placement) -> Placement:
         nodes=tuple([node_from_wire(node) for node in wire.nodes]),
         exceptions={GroupId(scope_from_wire(found.scope), found.group): found.node for found in wire.exceptions},
         together=tuple([scope_from_wire(scope) for scope in wire.together]),
-        apart=tuple([GroupId(scope_from_wire(found.scope), found.group) for found in wire.apart]),
         replicas={GroupId(scope_from_wire(found.scope), found.group): tuple(found.nodes) for found in wire.replicas},
         copies=max(1, wire.copies),
     )

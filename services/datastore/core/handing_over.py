@@ -5,7 +5,8 @@ The law, of the node that gives; `taking_over` has that of the node that takes, 
 1. From the moment a placement is adopted, what lives elsewhere by it is answered MOVED here. It is sent to its new
    home, versions oldest first, and dropped here once the new home has acknowledged it whole. Of durable objects nothing
    is sent: storage finishes what it is doing, and the new home loads them.
-2. A node that holds nothing that lives elsewhere by placement E says HandedOver(E) to every other node of E. It takes
+2. First each node says to every other node of the placement E which groups come (HandingOver), so that a group which
+   nobody announces is known to be new. A node that holds nothing that lives elsewhere by placement E says HandedOver(E) to every other node of E. It takes
    nothing that does not live with it (it refuses, or waits for the placement that the giver knows), so this stays true
    for as long as it acts upon E.
 3. A node is *settled* at E when all other nodes of E have said HandedOver(E), for E and no other: who is further on may
@@ -25,7 +26,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from covey.homes import Homes
-from covey.messages import HandedOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
+from covey.messages import HandedOver, HandingOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
 from covey.model import GroupId, Node, ObjectName, Placement
 from covey.services.datastore.core import groups, retention
 from covey.services.datastore.core.commands import Command, LeaveNode, ReachNode, Tell
@@ -34,12 +35,17 @@ from covey.services.datastore.core.state import OVERHEAD_BYTES, Group, State, is
 
 BYTES_SENT_MAX = 4 * 1024 * 1024
 MESSAGES_SENT_MAX = 32
-"""What may be unacknowledged by one node, so that what is handed over never fills a link."""
+VERSIONS_SENT_MAX = 256
+"""What may be unacknowledged by one node, so that what is handed over never fills a link, nor keeps the taker for more
+than some 10 ms at a time from its other requests."""
 
 PIECE_BYTES = 128 * 1024
 """Of payloads, and of what objects cost beside them, in one message; a larger object goes alone."""
 
+VERSIONS_A_PIECE = 64
 MARKS_A_PIECE = 1_000
+GROUPS_ANNOUNCED = 2_000
+"""In one message."""
 SCANNED_A_STEP = 1_000
 DISCARDED_A_STEP = 500
 REDIAL_S = 0.1
@@ -82,7 +88,8 @@ def adopt(state: State, placement: Placement, out: list[Command]) -> None:
     for scope, pool, group, key in state.evicted_keys:
         moves.marks.setdefault(GroupId(scope, group), []).append(ObjectName(pool, key))
     first = moves.stale[1] if moves.stale is not None else ()
-    moves.scan = deque(dict.fromkeys([*moves.leaving, *first, *state.groups, *moves.marks]))
+    # What was used last goes first: somebody may be waiting for it.
+    moves.scan = deque(dict.fromkeys([*moves.leaving, *first, *reversed(state.groups), *moves.marks]))
 
 
 def _let_go(state: State) -> None:
@@ -118,7 +125,7 @@ def _meet_nodes(state: State, nodes: Sequence[Node], out: list[Command]) -> None
 
 def _stale(before: Placement, now: Placement) -> tuple[Homes, dict[GroupId, None]] | None:
     """The groups that can have moved, where exceptions alone differ."""
-    if (before.nodes, before.together, before.apart) != (now.nodes, now.together, now.apart):
+    if (before.nodes, before.together) != (now.nodes, now.together):
         return None
     differ = [group for group, node in before.exceptions.items() if now.exceptions.get(group) != node]
     differ += [group for group in now.exceptions if group not in before.exceptions]
@@ -194,15 +201,32 @@ def proceed(state: State, now: float, out: list[Command]) -> None:
             moves.last_link += 1
             peer.link, peer.reach_at = moves.last_link, None
             out.append(ReachNode(peer.link, peer.node))
-        elif peer.met:
-            _give(state, peer, out)
-    if moves.scan or moves.leaving or not moves.member:
+    if moves.scan or not moves.member:
         return
-    epoch = moves.done = state.homes.placement.epoch
+    epoch = state.homes.placement.epoch
+    for peer in moves.peers.values():
+        if peer.met and peer.announced < epoch:
+            peer.announced = epoch
+            _announce(state, peer, epoch, out)
+        if peer.met:
+            _give(state, peer, out)
+    if moves.leaving:
+        return
+    moves.done = epoch
     for peer in moves.peers.values():
         if peer.met and peer.told < epoch:
             peer.told = epoch
             out.append(Tell(peer.link, HandedOver(epoch, state.number_floor)))
+
+
+def _announce(state: State, peer: Peer, epoch: int, out: list[Command]) -> None:
+    """Say which groups come. Those whose last piece was sent are there before this, and are not named."""
+    left = deque(peer.queue)
+    while True:
+        names = tuple([left.popleft() for _ in range(min(GROUPS_ANNOUNCED, len(left)))])
+        out.append(Tell(peer.link, HandingOver(epoch, state.number_floor, names, more=bool(left))))
+        if not left:
+            return
 
 
 def next_step(state: State, now: float) -> float | None:
@@ -214,7 +238,7 @@ def next_step(state: State, now: float) -> float | None:
 
 
 def _give(state: State, peer: Peer, out: list[Command]) -> None:
-    while peer.queue and len(peer.sent) < MESSAGES_SENT_MAX and peer.bytes_sent < BYTES_SENT_MAX:
+    while peer.queue and _has_room(peer):
         if peer.giving is None:
             ready = next((group for group in peer.queue if not is_busy(state.groups[group])), None)
             if ready is None:
@@ -225,8 +249,17 @@ def _give(state: State, peer: Peer, out: list[Command]) -> None:
         message = _next_piece(state, peer, peer.giving)
         peer.sent.append(message)
         peer.bytes_sent += message.size
+        peer.versions_sent += len(message.versions)
         state.counts.bytes_handed_over += message.size
         out.append(Tell(peer.link, message))
+
+
+def _has_room(peer: Peer) -> bool:
+    return (
+        len(peer.sent) < MESSAGES_SENT_MAX
+        and peer.bytes_sent < BYTES_SENT_MAX
+        and peer.versions_sent < VERSIONS_SENT_MAX
+    )
 
 
 def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
@@ -235,7 +268,9 @@ def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
     moves.last_request += 1
     versions: list[KeptVersion] = []
     cost = 0
-    while giving.versions and (not versions or cost + _cost(giving.versions[0]) <= PIECE_BYTES):
+    while giving.versions and len(versions) < VERSIONS_A_PIECE:
+        if versions and cost + _cost(giving.versions[0]) > PIECE_BYTES:
+            break
         cost += _cost(giving.versions[0])
         versions.append(giving.versions.popleft())
     evicted = [giving.evicted.popleft() for _ in range(min(MARKS_A_PIECE, len(giving.evicted)))]
@@ -292,7 +327,8 @@ def lost(state: State, link: int, now: float) -> None:
     """A link has ended, or could not be opened; what was sent over it may have arrived."""
     peer = _peer_at(state, link)
     if peer is not None:
-        peer.link, peer.met, peer.told, peer.reach_at = 0, False, 0, now + REDIAL_S
+        peer.link, peer.met, peer.reach_at = 0, False, now + REDIAL_S
+        peer.announced = peer.told = 0
 
 
 def met(state: State, link: int, answer: NodeMet, out: list[Command]) -> None:
@@ -316,6 +352,7 @@ def acknowledged(state: State, link: int, answer: HandOverDone) -> None:
         return
     message = peer.sent.popleft()
     peer.bytes_sent -= message.size
+    peer.versions_sent -= len(message.versions)
     group = state.groups.get(message.group)
     if answer.refused:
         _take_back(state, peer, message)
@@ -345,7 +382,7 @@ def _doubt_sent(state: State, peer: Peer) -> None:
             group.given, group.ours = 0, False
         state.moves.scan.append(message.group)
     peer.sent.clear()
-    peer.bytes_sent = 0
+    peer.bytes_sent = peer.versions_sent = 0
     peer.giving = None
 
 

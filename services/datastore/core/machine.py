@@ -23,6 +23,7 @@ from covey.messages import (
     Get,
     GetDone,
     HandedOver,
+    HandingOver,
     HandOver,
     HandOverDone,
     MeetNode,
@@ -156,6 +157,8 @@ class DatastoreCore:
                 taking_over.meet(self.state, link, message, self._commands)
             case HandOver():
                 taking_over.take(self.state, link, message, self._commands)
+            case HandingOver():
+                taking_over.hear_of(self.state, link, message)
             case HandedOver():
                 taking_over.hear(self.state, link, message)
             case _:
@@ -350,10 +353,11 @@ class DatastoreCore:
                     self._try_again(parked, now)
         handing_over.proceed(state, now, self._commands)
         has_settled = taking_over.settle(state)
+        is_informed, moves.informed = moves.informed or has_settled, False
         arrived, moves.arrived = dict.fromkeys(moves.arrived), []
-        if state.waiting and (arrived or has_settled):
+        if state.waiting and (arrived or is_informed):
             for blocker in list(state.waiting):
-                if _has_come(state, blocker, arrived, has_settled):
+                if (is_informed and isinstance(blocker, Arrival)) or _has_come(state, blocker, arrived, has_settled):
                     self._resolve(blocker, (), now)
         if has_settled:
             self._commands.extend(leading.tell_settled(state, now))
@@ -456,7 +460,7 @@ def _has_come(state: State, blocker: Blocker, arrived: Mapping[GroupId, None], h
     """Whether what is waited for may be here now that these groups have arrived."""
     match blocker:
         case Arrival(group):
-            return has_settled or group in arrived
+            return group in arrived
         case Settling():
             return has_settled
         case ObjectPut(scope, pool, key):

@@ -37,8 +37,11 @@ class Peer:
     bytes_sent: int = 0
     queue: OrderedDict[GroupId, None] = field(default_factory=OrderedDict)
     giving: Giving | None = None
+    announced: int = 0
     told: int = 0
-    """The placement epoch for which it has been told, over this link, that all has been handed over."""
+    """The placement epochs for which it has been told, over this link, what comes, and that all has been handed over."""
+    versions_sent: int = 0
+    """In what it has not acknowledged."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +57,12 @@ class Giver:
     refused: OrderedDict[int, None] = field(default_factory=OrderedDict)
     held: deque[HandOver] = field(default_factory=deque)
     """What it sent by a placement that this node does not know yet."""
+    announced: int = -1
+    """The newest placement epoch for which it has said which groups it has for this node ..."""
+    coming: dict[GroupId, None] = field(default_factory=dict)
+    """... and those of them that are not here yet."""
+    announcing: int = -1
+    """The epoch of what it is saying, if there is more to come."""
 
 
 @dataclass(slots=True)
@@ -71,6 +80,8 @@ class Moves:
     """The placements since this node was last settled, that one first; empty if it has not been."""
     adopted: bool = False
     """A placement is new, and who waits must hear of it."""
+    informed: bool = False
+    """Another node has said what comes from it, and who waits must hear of it."""
     scan: deque[GroupId] = field(default_factory=deque)
     """Groups that have yet to be looked at: do they live elsewhere now?"""
     stale: tuple[Homes, dict[GroupId, None]] | None = None

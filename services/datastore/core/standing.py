@@ -2,7 +2,8 @@
 
 A request is answered where the group lives, and only once everything that was acknowledged of it is there. That is so
 when this node is settled; or when the group has been handed to it; or when it has lived here in every placement since
-the node was last settled, so that nobody else can have had it.
+the node was last settled, so that nobody else can have had it; or when every other node has said, by the placement of
+now, which groups it has for this one, and the group is none of those.
 """
 
 from __future__ import annotations
@@ -25,10 +26,24 @@ def awaited(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
     if moves.settled == homes.placement.epoch:
         return ()
     group = state.groups.get(group_id)
+    if not _may_come(state, group_id):
+        if group is not None:
+            group.ours = True
+        return ()
     is_given = group is not None and group.given
     if not is_given and ((group is not None and group.ours) or has_stayed(state, group_id)):
         return ()
     return (Arrival(group_id),)
+
+
+def _may_come(state: State, group_id: GroupId) -> bool:
+    """Whether another node has the group for this one, or may have."""
+    epoch, givers = state.homes.placement.epoch, state.moves.givers
+    for name in state.moves.peers:
+        giver = givers.get(name)
+        if giver is None or giver.announced != epoch or group_id in giver.coming:
+            return True
+    return False
 
 
 def has_stayed(state: State, group_id: GroupId) -> bool:

@@ -6,7 +6,7 @@ elsewhere by a later one is refused.
 
 from __future__ import annotations
 
-from covey.messages import HandedOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
+from covey.messages import HandedOver, HandingOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
 from covey.model import ObjectRef
 from covey.services.datastore.core import groups
 from covey.services.datastore.core.admission import place_of
@@ -29,6 +29,22 @@ def meet(state: State, link: int, message: MeetNode, out: list[Command]) -> None
     known.link = link
     known.held.clear()
     out.append(Send(link, NodeMet(message.request, state.life, known.last, tuple(known.refused))))
+
+
+def hear_of(state: State, link: int, message: HandingOver) -> None:
+    """A node says which groups it has for this one."""
+    name = _giver_at(state, link)
+    if not name:
+        return
+    giver = state.moves.givers[name]
+    if giver.announcing != message.epoch:
+        giver.coming.clear()
+    giver.coming.update(dict.fromkeys(message.groups))
+    giver.announcing = message.epoch if message.more else -1
+    if not message.more:
+        giver.announced = message.epoch
+        state.number_floor = max(state.number_floor, message.number)
+        state.moves.informed = True
 
 
 def hear(state: State, link: int, message: HandedOver) -> None:
@@ -111,9 +127,9 @@ def _keep(state: State, name: str, message: HandOver) -> None:
             _mark(state, group, pool, key)
     if message.last:
         del moves.arriving[group.id]
+        moves.givers[name].coming.pop(group.id, None)
         group.ours = group.ours or message.sure
-        if group.ours:
-            moves.arrived.append(group.id)
+        moves.arrived.append(group.id)
         groups.forget_if_empty(state, group)
 
 

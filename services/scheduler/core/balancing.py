@@ -2,8 +2,9 @@
 
 By the weights of root groups (a stem with its branches, or a group that has none; see `weighing`): where hashing has
 put too much on one node, the root group moves that evens the load most, unless its bytes cost more to carry than the
-move gains. What feeds one another (a scene and its actors) lives together, so that a stage hop stays on its node; a
-stem that one node can't carry is set apart again. A group that many nodes read and few write is replicated to them.
+move gains. What feeds one another (a scene and its actors) lives together, so that a stage hop stays on its node; where
+one node can't carry it, idle lanes elsewhere take its tasks (`affinity`): to spread its groups would only break up its
+batches. A group that many nodes read and few write is replicated to them.
 
 Greedy, one improvement at a time, with rests: every move makes requests wait for the groups that are on their way.
 """
@@ -29,10 +30,6 @@ LOAD_MIN = 0.05
 """A node that is busy for a smaller share of its time has nothing to give away."""
 GAIN_MIN = 0.1
 """A move must take this share off the load of the busiest node."""
-HOT = 0.8
-"""A stem that keeps one node busier than this, and can't be evened out, is set apart ..."""
-COOL = 0.4
-"""... until one node could carry it with this load."""
 KEPT_S = 10.0
 CARRIED_BYTES_PER_S = 50e6
 PAYBACK_S = 10.0
@@ -46,7 +43,6 @@ def adopt(state: State, placement: Placement) -> None:
     """Go on from what an earlier leader had decided."""
     state.balance.placed = {group: node for group, node in placement.exceptions.items() if group not in state.pins}
     state.balance.together = dict.fromkeys(placement.together)
-    state.balance.apart = dict.fromkeys(placement.apart)
     state.balance.replicas = dict(placement.replicas)
 
 
@@ -128,7 +124,7 @@ def _even_out(state: State, now: float) -> bool:
     if len(able) < 2:
         return False
     loads, at = _loads(state, able, lanes)
-    changed = _rejoin(state, lanes)
+    changed = False
     for _ in range(MOVES_MAX):
         busiest, idlest = max(able, key=lambda node: loads[node]), min(able, key=lambda node: loads[node])
         if loads[busiest] < LOAD_MIN:
@@ -144,7 +140,7 @@ def _even_out(state: State, now: float) -> bool:
             if not rests and loads[busiest] - after > gain and carried_s < PAYBACK_S * (loads[busiest] - after):
                 best, gain = root, loads[busiest] - after
         if best is None:
-            return _set_apart(state, at[busiest], loads[busiest], lanes[busiest]) or changed
+            break
         _place(state, best, idlest, now)
         changed = True
         at[busiest].remove(best)
@@ -160,10 +156,6 @@ def _loads(state: State, able: list[str], lanes: dict[str, int]) -> tuple[dict[s
     loads = dict.fromkeys(able, 0.0)
     at: dict[str, list[GroupId]] = {node: [] for node in able}
     for root, weight in state.balance.weights.items():
-        if root in state.balance.apart:
-            for node in able:
-                loads[node] += weight.busy / len(able) / lanes[node]
-            continue
         home = state.homes.of(root)
         if home in loads:
             loads[home] += weight.busy / lanes[home]
@@ -176,26 +168,3 @@ def _place(state: State, root: GroupId, node: str, now: float) -> None:
     state.balance.placed[root] = node
     state.balance.weights[root].moved_at = now
     state.balance.moves += 1
-
-
-def _set_apart(state: State, roots: list[GroupId], load: float, lanes: int) -> bool:
-    """Spread the branches of a stem that alone makes its node hot."""
-    if load < HOT or not roots:
-        return False
-    hottest = max(roots, key=lambda root: state.balance.weights[root].busy)
-    if hottest.scope not in state.balance.together or state.balance.weights[hottest].busy < load * lanes / 2:
-        return False
-    state.balance.apart[hottest] = None
-    return True
-
-
-def _rejoin(state: State, lanes: dict[str, int]) -> bool:
-    """Have the branches of stems that have cooled down live with them again."""
-    cooled = [
-        stem
-        for stem in state.balance.apart
-        if stem not in state.balance.weights or state.balance.weights[stem].busy < COOL * max(lanes.values())
-    ]
-    for stem in cooled:
-        del state.balance.apart[stem]
-    return bool(cooled)

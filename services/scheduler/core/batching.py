@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
-from covey.services.scheduler.core.affinity import pays_away
+from covey.services.scheduler.core.affinity import free_in_s, part_of, pays_away
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
@@ -26,8 +26,10 @@ from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
 
 Drop = Callable[[Step, TaskState, Status, Reason, str], None]
-May = Callable[[Worker, StagePlan, str], bool]
-"""Whether a worker may take the next batch of a stage from the queue of a node."""
+May = Callable[[Worker, TaskState, str], bool]
+"""Whether a worker may take the next batch, with that task at its head, from the queue of a node."""
+SOON_S = 0.0005
+"""Nobody wakes for less."""
 ANYWHERE = ""
 """The queue of tasks that any worker may take: locality counts for nothing."""
 Queue = list[tuple[Urgency, int, TaskState]]
@@ -66,15 +68,26 @@ def dispatch(step: Step, drop: Drop) -> None:
     """Hand out batches until no worker with room finds work.
 
     Idle lanes first: with what waits on their own node, then with what would start earlier there than at its home. What
-    is left goes to workers ahead of their lanes, so that they fetch for one batch while they compute another.
+    is left goes to workers ahead of their lanes, so that they fetch for one batch while they compute another; but no
+    sooner than fetching takes, for what has been dispatched can't start anywhere else.
     """
-    _fill(step, drop, 0, _is_near)
-    _fill(step, drop, 0, lambda worker, plan, node: pays_away(step.state, step.costs, plan, node, step.now))
-    _fill(step, drop, step.state.limits.batches_ahead, _is_near)
+    state = step.state
+    state.dispatch_at = None
+    _fill(step, drop, 0, lambda worker, head, node: node in (worker.node, ANYWHERE))
+    _fill(step, drop, 0, lambda worker, head, node: pays_away(state, step.costs, head, node, step.now))
+    _fill(step, drop, state.limits.batches_ahead, lambda worker, head, node: _is_soon(step, worker, head, node))
 
 
-def _is_near(worker: Worker, plan: StagePlan, node: str) -> bool:
-    return node in (worker.node, ANYWHERE)
+def _is_soon(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
+    """Whether a lane is free by the time that a batch dispatched now has its inputs; if not, when to look again."""
+    if node not in (worker.node, ANYWHERE):
+        return False
+    spare_s = free_in_s(worker, step.costs, step.now) - step.costs.lead_s(head.plan.id)
+    if spare_s < SOON_S:
+        return True
+    at = step.now + spare_s
+    step.state.dispatch_at = at if step.state.dispatch_at is None else min(at, step.state.dispatch_at)
+    return False
 
 
 def _fill(step: Step, drop: Drop, ahead: int, may: May) -> None:
@@ -111,7 +124,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
         for node, queue in homes.items():
             if not queue or not live(queue) or not worker.runs(queue[0][2].plan):
                 continue
-            if not may(worker, queue[0][2].plan, node):
+            if not may(worker, queue[0][2], node):
                 continue
             if best is None or queue[0][0] < best[0]:
                 best = (queue[0][0], stage, node)
@@ -127,7 +140,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
 def _batch_of(step: Step, queue: Queue, drop: Drop) -> list[TaskState]:
     """The tasks at the head of a queue that run together; what can't make it is dropped on the way."""
     tasks: list[TaskState] = []
-    size_max = queue[0][2].plan.declaration.batch_max
+    size_max = part_of(step.state, step.costs, queue[0][2].plan, len(queue))
     while live(queue) and len(tasks) < size_max:
         task = queue[0][2]
         if tasks and (task.alone or task.urgency.priority != tasks[0].urgency.priority):

@@ -63,7 +63,8 @@ class Scheduler:
         if self.state.epoch == 0:
             return None
         heads = [heap[0][0] for heap in (self.state.timers, self.state.paused) if heap]
-        return min([self.state.next_tick, *heads])
+        dispatch_at = self.state.dispatch_at
+        return min([self.state.next_tick, *heads, *([] if dispatch_at is None else [dispatch_at])])
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""

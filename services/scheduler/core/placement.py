@@ -39,7 +39,6 @@ def place_anew(state: State) -> None:
         nodes=tuple(nodes[name] for name in sorted(nodes)),
         exceptions={group: node for group, node in placed.items() if node in nodes},
         together=tuple(state.balance.together),
-        apart=tuple(state.balance.apart),
         replicas=dict(state.balance.replicas),
         copies=state.policy.copies,
     )

@@ -333,6 +333,8 @@ class State:
     paused: list[tuple[float, int]] = field(default_factory=list)
     """When to queue a paused task again, and its number."""
     reserved: int = 0
+    dispatch_at: float | None = None
+    """When a lane will be free for a batch that was not dispatched yet."""
     queues: dict[StageId, dict[str, list[tuple[Urgency, int, TaskState]]]] = field(default_factory=dict)
     """Stage -> home node -> heap of queued tasks."""
     lines: dict[StateKey, StateLine] = field(default_factory=dict)

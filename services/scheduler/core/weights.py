@@ -38,7 +38,6 @@ class Balance:
 
     placed: dict[GroupId, str] = field(default_factory=dict)
     together: dict[Scope, None] = field(default_factory=dict)
-    apart: dict[GroupId, None] = field(default_factory=dict)
     replicas: dict[GroupId, tuple[str, ...]] = field(default_factory=dict)
     weights: OrderedDict[GroupId, Weight] = field(default_factory=OrderedDict)
     readers: OrderedDict[GroupId, Readers] = field(default_factory=OrderedDict)
