@@ -20,7 +20,7 @@ class ExchangeResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[FromDatastore, _Mapping]]] = ...) -> None: ...
 
 class ToDatastore(_message.Message):
-    __slots__ = ("put", "get", "watch", "end_watch", "part", "meet", "hand_over", "handed_over")
+    __slots__ = ("put", "get", "watch", "end_watch", "part", "meet", "hand_over", "handed_over", "handing_over")
     PUT_FIELD_NUMBER: _ClassVar[int]
     GET_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class ToDatastore(_message.Message):
     MEET_FIELD_NUMBER: _ClassVar[int]
     HAND_OVER_FIELD_NUMBER: _ClassVar[int]
     HANDED_OVER_FIELD_NUMBER: _ClassVar[int]
+    HANDING_OVER_FIELD_NUMBER: _ClassVar[int]
     put: PutObject
     get: GetObjects
     watch: Watch
@@ -37,7 +38,8 @@ class ToDatastore(_message.Message):
     meet: MeetNode
     hand_over: HandOver
     handed_over: HandedOver
-    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ..., meet: _Optional[_Union[MeetNode, _Mapping]] = ..., hand_over: _Optional[_Union[HandOver, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ...) -> None: ...
+    handing_over: HandingOver
+    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ..., meet: _Optional[_Union[MeetNode, _Mapping]] = ..., hand_over: _Optional[_Union[HandOver, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., handing_over: _Optional[_Union[HandingOver, _Mapping]] = ...) -> None: ...
 
 class FromDatastore(_message.Message):
     __slots__ = ("put_done", "get_done", "watched", "part", "met", "hand_over_done")
@@ -246,6 +248,18 @@ class HandOverDone(_message.Message):
     request: int
     refused: bool
     def __init__(self, request: _Optional[int] = ..., refused: _Optional[bool] = ...) -> None: ...
+
+class HandingOver(_message.Message):
+    __slots__ = ("epoch", "number", "groups", "more")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    number: int
+    groups: _containers.RepeatedCompositeFieldContainer[_objects_pb2.GroupName]
+    more: bool
+    def __init__(self, epoch: _Optional[int] = ..., number: _Optional[int] = ..., groups: _Optional[_Iterable[_Union[_objects_pb2.GroupName, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class HandedOver(_message.Message):
     __slots__ = ("epoch", "number")

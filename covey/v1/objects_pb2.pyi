@@ -233,6 +233,14 @@ class PlacementReplicas(_message.Message):
     nodes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class GroupName(_message.Message):
+    __slots__ = ("scope", "group")
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    scope: Scope
+    group: str
+    def __init__(self, scope: _Optional[_Union[Scope, _Mapping]] = ..., group: _Optional[str] = ...) -> None: ...
+
 class ObjectName(_message.Message):
     __slots__ = ("pool", "key")
     POOL_FIELD_NUMBER: _ClassVar[int]

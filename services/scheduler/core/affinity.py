@@ -8,8 +8,8 @@ batches that ran there. The policy's locality weight multiplies it: 0 looks at l
 home, 1 is the honest cost. Workers load the models of their stages when they start, so the last term is 0 for a worker
 that runs the stage, and infinite for one that does not.
 
-A large batch ends sooner in parts, if lanes are idle for them and what they add by being elsewhere is less than what
-they save: the size of a part is what makes the last one end first.
+A large batch ends sooner in parts, if lanes are idle for them. Parts take more lane time in all, which others may need:
+they must save more than that, beside what they add by being elsewhere.
 
 In the spirit of earliest-start list scheduling (HEFT, Topcuoglu et al. 2002, as Navigator applies it to inference).
 What has been dispatched stays where it is; so does the group of a join's members, wherever the join itself runs.
@@ -130,18 +130,26 @@ def queue_wait_s(state: State, costs: Costs, head: TaskState, node: str, now: fl
     return min(free_in_s(worker, costs, now) for worker in able) + ahead_s / sum(worker.lanes for worker in able)
 
 
+def idle_lanes(state: State, plan: StagePlan, but: Worker | None = None) -> int:
+    """Lanes without work on workers that run the stage; not counting one of these workers."""
+    able = [worker for worker in state.workers.values() if worker is not but and worker.runs(plan)]
+    return sum(max(0, worker.lanes - len(worker.batches)) for worker in able)
+
+
 def part_of(state: State, costs: Costs, plan: StagePlan, waiting: int) -> int:
     """How many of the tasks that wait should run together, when idle lanes could share them."""
     weight = state.policy.locality_weight
     together = min(waiting, plan.declaration.batch_max)
     if together < 2 or math.isinf(weight):
         return together
-    idle = sum(max(0, each.lanes - len(each.batches)) for each in state.workers.values() if each.runs(plan))
+    idle = idle_lanes(state, plan)
     added_s = weight * costs.added_away_s(plan.id)
-    best, best_s = together, costs.compute_s(plan.id, together)
-    for lanes in range(2, min(idle, waiting) + 1):
+    whole_s = costs.compute_s(plan.id, together)
+    best, best_s = together, 0.0
+    for lanes in range(2, min(idle, together) + 1):
         part = -(-together // lanes)
         part_s = costs.compute_s(plan.id, part)
-        if added_s < part_s and part_s + added_s < best_s:
-            best, best_s = part, part_s + added_s
+        saved_s = whole_s - part_s - added_s
+        if saved_s - (lanes * part_s - whole_s) > best_s:
+            best, best_s = part, saved_s - (lanes * part_s - whole_s)
     return best

@@ -28,8 +28,8 @@ REST_S = 5.0
 """A group that was moved stays for so long."""
 LOAD_MIN = 0.05
 """A node that is busy for a smaller share of its time has nothing to give away."""
-GAIN_MIN = 0.1
-"""A move must take this share off the load of the busiest node."""
+GAIN_MIN = 0.05
+"""A move must take so much off the load of the busiest node."""
 KEPT_S = 10.0
 CARRIED_BYTES_PER_S = 50e6
 PAYBACK_S = 10.0
@@ -129,7 +129,7 @@ def _even_out(state: State, now: float) -> bool:
         busiest, idlest = max(able, key=lambda node: loads[node]), min(able, key=lambda node: loads[node])
         if loads[busiest] < LOAD_MIN:
             break
-        best, gain = None, GAIN_MIN * loads[busiest]
+        best, gain = None, GAIN_MIN
         for root in at[busiest]:
             weight = state.balance.weights[root]
             after = max(

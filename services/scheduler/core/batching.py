@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
-from covey.services.scheduler.core.affinity import free_in_s, part_of, pays_away
+from covey.model import Priority
+from covey.services.scheduler.core.affinity import free_in_s, idle_lanes, part_of, pays_away
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
@@ -32,6 +33,7 @@ SOON_S = 0.0005
 """Nobody wakes for less."""
 ANYWHERE = ""
 """The queue of tasks that any worker may take: locality counts for nothing."""
+LEAST_URGENT = Urgency(Priority.LOW, math.inf, 0)
 Queue = list[tuple[Urgency, int, TaskState]]
 
 
@@ -73,8 +75,14 @@ def dispatch(step: Step, drop: Drop) -> None:
     """
     state = step.state
     state.dispatch_at = None
-    _fill(step, drop, 0, lambda worker, head, node: node in (worker.node, ANYWHERE))
-    _fill(step, drop, 0, lambda worker, head, node: pays_away(state, step.costs, head, node, step.now))
+    _fill(
+        step,
+        drop,
+        0,
+        lambda worker, head, node: (
+            node in (worker.node, ANYWHERE) or pays_away(state, step.costs, head, node, step.now)
+        ),
+    )
     _fill(step, drop, state.limits.batches_ahead, lambda worker, head, node: _is_soon(step, worker, head, node))
 
 
@@ -118,7 +126,10 @@ def _idlest_first(step: Step) -> list[Worker]:
 
 
 def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
-    """Give a worker the most urgent batch of the queues that it may take from; False when there is none for it."""
+    """Give a worker the most urgent batch of the queues that it may take from; False when there is none for it.
+
+    When nobody else is idle, what waits at other homes tops the batch up: one large batch is less work than two.
+    """
     best: tuple[Urgency, StageId, str] | None = None
     for stage, homes in step.state.queues.items():
         for node, queue in homes.items():
@@ -131,19 +142,25 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     if best is None:
         return False
     _, stage, node = best
-    tasks = _batch_of(step, step.state.queues[stage][node], drop)
+    homes = step.state.queues[stage]
+    plan = homes[node][0][2].plan
+    tasks: list[TaskState] = []
+    _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node])), drop)
+    if not idle_lanes(step.state, plan, but=worker):
+        for other in sorted(homes, key=lambda name: homes[name][0][0] if homes[name] else LEAST_URGENT):
+            if live(homes[other]) and may(worker, homes[other][0][2], other):
+                _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
+    tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
     if tasks:
         _send(step, worker, tasks, away=node not in (worker.node, ANYWHERE))
     return True
 
 
-def _batch_of(step: Step, queue: Queue, drop: Drop) -> list[TaskState]:
-    """The tasks at the head of a queue that run together; what can't make it is dropped on the way."""
-    tasks: list[TaskState] = []
-    size_max = part_of(step.state, step.costs, queue[0][2].plan, len(queue))
+def _gather(step: Step, queue: Queue, tasks: list[TaskState], size_max: int, drop: Drop) -> None:
+    """Add the tasks at the head of a queue that run together; what can't make it is dropped on the way."""
     while live(queue) and len(tasks) < size_max:
         task = queue[0][2]
-        if tasks and (task.alone or task.urgency.priority != tasks[0].urgency.priority):
+        if tasks and (task.alone or tasks[0].alone or task.urgency.priority != tasks[0].urgency.priority):
             break
         heapq.heappop(queue)
         reason = drop_reason(step.state, step.latency, task, step.now)
@@ -151,9 +168,6 @@ def _batch_of(step: Step, queue: Queue, drop: Drop) -> list[TaskState]:
             drop(step, task, Status.DEADLINE_EXCEEDED, reason, _late(task.plan, reason))
             continue
         tasks.append(task)
-        if task.alone:
-            break
-    return [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
 
 
 def _late(plan: StagePlan, reason: Reason) -> str:
