@@ -402,6 +402,8 @@ class HandOver:
     evicted: tuple[ObjectName, ...] = ()
     last: bool = False
     sure: bool = True
+    copy: bool = False
+    """It goes on living with the sender, and the receiver is one of its readers."""
 
     @property
     def size(self) -> int:
@@ -437,5 +439,12 @@ class HandedOver:
     number: int
 
 
-ToDatastore = Put | Get | Watch | EndWatch | MeetNode | HandOver | HandingOver | HandedOver
+@dataclass(frozen=True, slots=True)
+class CopiesMade:
+    """By the placement of that epoch, the readers of the groups that live with the sender have all of them whole."""
+
+    epoch: int
+
+
+ToDatastore = Put | Get | Watch | EndWatch | MeetNode | HandOver | HandingOver | HandedOver | CopiesMade
 FromDatastore = PutDone | GetDone | Watched | NodeMet | HandOverDone

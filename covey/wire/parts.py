@@ -13,6 +13,7 @@ from typing import assert_never
 
 from covey.errors import InvalidArgument, Reason, Status
 from covey.messages import (
+    CopiesMade,
     EndWatch,
     FromDatastore,
     Get,
@@ -74,6 +75,8 @@ class ToDatastoreEncoder:
                 moving.hand_over_to_wire(small, out.hand_over, now)
             case HandOver():
                 moving.hand_over_to_wire(message, out.hand_over, now)
+            case CopiesMade():
+                out.copies_made.epoch = message.epoch
             case HandingOver():
                 moving.handing_over_to_wire(message, out.handing_over)
             case HandedOver():
@@ -109,6 +112,8 @@ class ToDatastoreDecoder:
                 case "hand_over":
                     payload = self._parts.take(wire.hand_over.part) if wire.hand_over.part else None
                     messages.append(moving.hand_over_from_wire(wire.hand_over, now, payload))
+                case "copies_made":
+                    messages.append(CopiesMade(wire.copies_made.epoch))
                 case "handing_over":
                     messages.append(moving.handing_over_from_wire(wire.handing_over))
                 case "handed_over":

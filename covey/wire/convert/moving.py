@@ -47,7 +47,7 @@ def hand_over_to_wire(message: HandOver, out: pb.HandOver, now: float) -> None:
         _version_to_wire(version, out.versions.add(), now)
     for name in message.evicted:
         out.evicted.add(pool=name.pool, key=name.key)
-    out.last, out.unsure = message.last, not message.sure
+    out.last, out.unsure, out.copy = message.last, not message.sure, message.copy
 
 
 def hand_over_from_wire(wire: pb.HandOver, now: float, payload: bytes | None = None) -> HandOver:
@@ -62,6 +62,7 @@ def hand_over_from_wire(wire: pb.HandOver, now: float, payload: bytes | None = N
         evicted=tuple([ObjectName(name.pool, name.key) for name in wire.evicted]),
         last=wire.last,
         sure=not wire.unsure,
+        copy=wire.copy,
     )
 
 

@@ -70,13 +70,15 @@ def adopt(state: State, placement: Placement, out: list[Command]) -> None:
     _take_out(state, math.inf)
     mine = next((node for node in placement.nodes if node.id == state.node), None)
     if moves.member and (mine is None or mine.joined != moves.joined):
-        _let_go(state)
+        _let_go(state, out)
     moves.member = mine is not None
     moves.joined = mine.joined if mine is not None else 0
     state.homes = Homes(placement)
     moves.adopted = True
     if moves.since:
         moves.since = [*moves.since, state.homes] if len(moves.since) < SINCE_MAX else []
+    is_next = placement.epoch == before.placement.epoch + 1 and len(moves.copies_since) < SINCE_MAX
+    moves.copies_since = [*moves.copies_since, state.homes] if moves.copies_since and is_next else []
     if any(node not in placement.nodes for node in before.placement.nodes if node.id != state.node):
         state.number_floor += NUMBERS_OF_THE_LOST
     _meet_nodes(state, placement.nodes if moves.member else (), out)
@@ -92,10 +94,11 @@ def adopt(state: State, placement: Placement, out: list[Command]) -> None:
     moves.scan = deque(dict.fromkeys([*moves.leaving, *first, *reversed(state.groups), *moves.marks]))
 
 
-def _let_go(state: State) -> None:
+def _let_go(state: State, out: list[Command]) -> None:
     """This node was taken for lost: its groups live elsewhere by now, and what is here of them is out of date."""
     moves = state.moves
-    moves.since = []
+    copying.give_up_all(state, out)
+    moves.since, moves.copies_since = [], []
     moves.leaving.clear()
     moves.arriving.clear()
     for peer in moves.peers.values():
@@ -112,7 +115,7 @@ def _meet_nodes(state: State, nodes: Sequence[Node], out: list[Command]) -> None
     wanted = {node.id: node for node in nodes if node.id != state.node}
     for name, peer in list(moves.peers.items()):
         if wanted.get(name) != peer.node:
-            _doubt_sent(state, peer)
+            _doubt_sent(state, peer, out)
             for group_id in [group for group, giver in moves.arriving.items() if giver == name]:
                 discard(state, group_id)
             if peer.link:
@@ -120,12 +123,13 @@ def _meet_nodes(state: State, nodes: Sequence[Node], out: list[Command]) -> None
             del moves.peers[name]
     for name, node in wanted.items():
         if name not in moves.peers:
-            moves.peers[name] = Peer(node)
+            moves.last_tenure += 1
+            moves.peers[name] = Peer(node, tenure=moves.last_tenure)
 
 
 def _stale(before: Placement, now: Placement) -> tuple[Homes, dict[GroupId, None]] | None:
     """The groups that can have moved, where exceptions alone differ."""
-    if (before.nodes, before.together) != (now.nodes, now.together):
+    if (before.nodes, before.together, before.copies) != (now.nodes, now.together, now.copies):
         return None
     differ = [group for group, node in before.exceptions.items() if now.exceptions.get(group) != node]
     differ += [group for group in now.exceptions if group not in before.exceptions]
@@ -294,24 +298,6 @@ def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
 
 def _cost(version: KeptVersion) -> int:
     return version.ref.size + OVERHEAD_BYTES
-
-
-def _versions_of(group: Group) -> list[KeptVersion]:
-    """What is to be sent of a group, in the order of its puts."""
-    kept = [
-        KeptVersion(
-            version.ref,
-            version.payload,
-            version.emission,
-            version.put_at,
-            version.lapsed_at if version.lapsed_at < math.inf else None,
-            history.lost_before if history.lost_before > -math.inf else None,
-        )
-        for history in group.histories.values()
-        if not history.pool.durable
-        for version in history.versions
-    ]
-    return sorted(kept, key=lambda version: version.ref.version)
 
 
 # --- what the others answer ------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from covey.homes import Homes
-from covey.messages import HandOver, KeptVersion
+from covey.messages import HandOver, KeptVersion, PutDone
 from covey.model import GroupId, Node, ObjectName
 
 
@@ -18,6 +18,18 @@ class Giving:
     first: int
     versions: deque[KeptVersion]
     evicted: deque[ObjectName]
+    copy: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Spread:
+    """A put that is answered when so many nodes more have it, or know that they are no readers any more."""
+
+    group: GroupId
+    version: int
+    answers: list[tuple[int, PutDone]]
+    """By link."""
+    left: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +54,16 @@ class Peer:
     """The placement epochs for which it has been told, over this link, what comes, and that all has been handed over."""
     versions_sent: int = 0
     """In what it has not acknowledged."""
+    tenure: int = 0
+    """Another one for each process of the node: what one was sent, the next does not have."""
+    to_copy: OrderedDict[GroupId, None] = field(default_factory=OrderedDict)
+    copying: dict[GroupId, int] = field(default_factory=dict)
+    """Groups that it has been sent a copy of and has not acknowledged: the last message."""
+    waits: dict[GroupId, list[Spread]] = field(default_factory=dict)
+    """Puts that are answered when it has the whole of a group."""
+    waits_for_it: list[Spread] = field(default_factory=list)
+    """Puts that are answered when it acts upon the placement of now."""
+    told_copies: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +83,8 @@ class Giver:
     """The newest placement epoch for which it has said which groups it has for this node ..."""
     coming: dict[GroupId, None] = field(default_factory=dict)
     """... and those of them that are not here yet."""
+    copied: int = -1
+    """The newest epoch for which it has said that the readers have all that lives with it."""
     announcing: int = -1
     """The epoch of what it is saying, if there is more to come."""
 
@@ -100,5 +124,12 @@ class Moves:
     givers: dict[str, Giver] = field(default_factory=dict)
     heard: dict[str, int] = field(default_factory=dict)
     """Node -> the newest epoch for which it has said that all was handed over."""
+    spreads: dict[tuple[GroupId, int], Spread] = field(default_factory=dict)
+    """Puts that wait for readers, by group and version."""
+    spread_by: dict[int, Spread] = field(default_factory=dict)
+    """The same, by the message that must be acknowledged."""
+    copies_since: list[Homes] = field(default_factory=list)
+    """The placements, none left out, since all homes had said that their readers have everything; empty if unknown."""
+    last_tenure: int = 0
     last_link: int = 0
     last_request: int = 0

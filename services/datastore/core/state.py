@@ -147,6 +147,15 @@ class Group:
     """What is here is known to be the group; else that follows from its having stayed, or the node's being settled."""
     leaving: bool = False
     """It lives elsewhere, and is kept until it is there."""
+    copies: dict[str, int] = field(default_factory=dict)
+    """Reader -> the process of it (`Peer.tenure`) that has been sent the whole group, and is sent each put."""
+    spreads: int = 0
+    """Puts that wait for readers."""
+    copy_of: str = ""
+    """The home, if this is a reader's copy, whole since the placement `copied_at`."""
+    copied_at: int = -1
+    is_stale: bool = False
+    """More was put into storage while its durable objects were being read."""
     given: int = 0
     """The last message of its hand-over, while that is not acknowledged: whose the group is, is not known here."""
 
