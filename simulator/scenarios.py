@@ -10,6 +10,7 @@ from itertools import islice
 
 from covey.errors import Status
 from covey.model import Priority
+from covey.services.scheduler.core.policy import Policy
 from covey.simulator import faults
 from covey.simulator.arrivals import poisson
 from covey.simulator.checkers import Checkers
@@ -160,7 +161,8 @@ def moving_world(seed: int, events: int = 80) -> Moving:
     clients = Clients(traffic)
     checkers = Checkers(clients, traffic)
     size = Size(rng.choice((2, 3, 4)), rng.choice((2, 3)), rng.choice((1, 2)), rng.choice((1, 2)))
-    mesh = Mesh(world, size, traffic, TABLES, checkers)
+    ways = Ways(Policy(copies=rng.choice((1, 1, 2, 4))))
+    mesh = Mesh(world, size, traffic, TABLES, checkers, ways)
     mesh.network.slowness = rng.choice((1.0, 10.0, 30.0))
     sending_s = rng.choice((1.0, 4.0))
     heal_at = READY_S + sending_s + 0.5

@@ -20,7 +20,7 @@ class ExchangeResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[FromDatastore, _Mapping]]] = ...) -> None: ...
 
 class ToDatastore(_message.Message):
-    __slots__ = ("put", "get", "watch", "end_watch", "part", "meet", "hand_over", "handed_over", "handing_over")
+    __slots__ = ("put", "get", "watch", "end_watch", "part", "meet", "hand_over", "handed_over", "handing_over", "copies_made")
     PUT_FIELD_NUMBER: _ClassVar[int]
     GET_FIELD_NUMBER: _ClassVar[int]
     WATCH_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class ToDatastore(_message.Message):
     HAND_OVER_FIELD_NUMBER: _ClassVar[int]
     HANDED_OVER_FIELD_NUMBER: _ClassVar[int]
     HANDING_OVER_FIELD_NUMBER: _ClassVar[int]
+    COPIES_MADE_FIELD_NUMBER: _ClassVar[int]
     put: PutObject
     get: GetObjects
     watch: Watch
@@ -39,7 +40,8 @@ class ToDatastore(_message.Message):
     hand_over: HandOver
     handed_over: HandedOver
     handing_over: HandingOver
-    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ..., meet: _Optional[_Union[MeetNode, _Mapping]] = ..., hand_over: _Optional[_Union[HandOver, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., handing_over: _Optional[_Union[HandingOver, _Mapping]] = ...) -> None: ...
+    copies_made: CopiesMade
+    def __init__(self, put: _Optional[_Union[PutObject, _Mapping]] = ..., get: _Optional[_Union[GetObjects, _Mapping]] = ..., watch: _Optional[_Union[Watch, _Mapping]] = ..., end_watch: _Optional[_Union[EndWatch, _Mapping]] = ..., part: _Optional[_Union[Part, _Mapping]] = ..., meet: _Optional[_Union[MeetNode, _Mapping]] = ..., hand_over: _Optional[_Union[HandOver, _Mapping]] = ..., handed_over: _Optional[_Union[HandedOver, _Mapping]] = ..., handing_over: _Optional[_Union[HandingOver, _Mapping]] = ..., copies_made: _Optional[_Union[CopiesMade, _Mapping]] = ...) -> None: ...
 
 class FromDatastore(_message.Message):
     __slots__ = ("put_done", "get_done", "watched", "part", "met", "hand_over_done")
@@ -216,7 +218,7 @@ class KeptVersion(_message.Message):
     def __init__(self, ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., age_us: _Optional[int] = ..., lapsed_us: _Optional[int] = ..., lost_us: _Optional[int] = ...) -> None: ...
 
 class HandOver(_message.Message):
-    __slots__ = ("request", "epoch", "joined", "scope", "group", "number", "versions", "evicted", "last", "unsure", "part")
+    __slots__ = ("request", "epoch", "joined", "scope", "group", "number", "versions", "evicted", "last", "unsure", "part", "copy")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     JOINED_FIELD_NUMBER: _ClassVar[int]
@@ -228,6 +230,7 @@ class HandOver(_message.Message):
     LAST_FIELD_NUMBER: _ClassVar[int]
     UNSURE_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
     request: int
     epoch: int
     joined: int
@@ -239,7 +242,8 @@ class HandOver(_message.Message):
     last: bool
     unsure: bool
     part: int
-    def __init__(self, request: _Optional[int] = ..., epoch: _Optional[int] = ..., joined: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., group: _Optional[str] = ..., number: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[KeptVersion, _Mapping]]] = ..., evicted: _Optional[_Iterable[_Union[_objects_pb2.ObjectName, _Mapping]]] = ..., last: _Optional[bool] = ..., unsure: _Optional[bool] = ..., part: _Optional[int] = ...) -> None: ...
+    copy: bool
+    def __init__(self, request: _Optional[int] = ..., epoch: _Optional[int] = ..., joined: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., group: _Optional[str] = ..., number: _Optional[int] = ..., versions: _Optional[_Iterable[_Union[KeptVersion, _Mapping]]] = ..., evicted: _Optional[_Iterable[_Union[_objects_pb2.ObjectName, _Mapping]]] = ..., last: _Optional[bool] = ..., unsure: _Optional[bool] = ..., part: _Optional[int] = ..., copy: _Optional[bool] = ...) -> None: ...
 
 class HandOverDone(_message.Message):
     __slots__ = ("request", "refused")
@@ -268,6 +272,12 @@ class HandedOver(_message.Message):
     epoch: int
     number: int
     def __init__(self, epoch: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
+
+class CopiesMade(_message.Message):
+    __slots__ = ("epoch",)
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    def __init__(self, epoch: _Optional[int] = ...) -> None: ...
 
 class LeadRequest(_message.Message):
     __slots__ = ("messages",)

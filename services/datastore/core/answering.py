@@ -15,7 +15,7 @@ from covey.grouping import Scope
 from covey.model import Answer, GroupId, KeyRead, LastRead, ObjectRef, ObjectValue, Read, ScanRead
 from covey.services.datastore.core.commands import FindKeys
 from covey.services.datastore.core.groups import use_group
-from covey.services.datastore.core.standing import awaited, awaited_by_all, group_of_series
+from covey.services.datastore.core.standing import awaited_by_all, awaited_by_reader, group_of_series
 from covey.services.datastore.core.state import (
     Address,
     Arrival,
@@ -66,9 +66,9 @@ def _awaited(state: State, scope: Scope, read: Read) -> Blocked:
     match read:
         case KeyRead():
             pool = declared(state, scope, read.pool)[0]
-            return awaited(state, GroupId(scope, read.group or pool.group_of(read.key, pool.fields_of(read.key))[0]))
+            return awaited_by_reader(state, GroupId(scope, read.group or pool.group_of(read.key, pool.fields_of(read.key))[0]))
         case ScanRead() if read.group:
-            return awaited(state, GroupId(scope, read.group))
+            return awaited_by_reader(state, GroupId(scope, read.group))
         case ScanRead():
             return awaited_by_all(state, read.nodes)
         case LastRead():
@@ -76,7 +76,7 @@ def _awaited(state: State, scope: Scope, read: Read) -> Blocked:
             if group is None:
                 return awaited_by_all(state, read.nodes)
             if len(read.nodes) == 1 or state.homes.of(group) == state.node:
-                return awaited(state, group)
+                return awaited_by_reader(state, group)
             return awaited_by_all(state, state.homes.nodes)
         case _:
             assert_never(read)

@@ -46,7 +46,7 @@ def use_group(state: State, group_id: GroupId) -> Group:
 
 def forget_if_empty(state: State, group: Group) -> None:
     """Keep no record of a group without objects, save that its numbers are never given again."""
-    is_kept = group.histories or group.listed or is_busy(group) or group.leaving or group.id in state.moves.arriving
+    is_kept = group.histories or group.listed or is_busy(group) or group.leaving or group.spreads or group.id in state.moves.arriving
     if not is_kept and state.groups.get(group.id) is group:
         del state.groups[group.id]
         state.number_floor = max(state.number_floor, group.number)
@@ -197,7 +197,7 @@ def remove_version(state: State, history: History, version: Version) -> None:
     history.lost_before = max(history.lost_before, version.lapsed_at)
     _discount(state, group, version)
     state.counts.removed += 1
-    if history.pool.durable:
+    if history.pool.durable and not group.copy_of:  # its home takes it out of storage
         removal = state.removals.setdefault(group.id, Removal())
         removal.refs.append(version.ref)
         if not history.versions:
@@ -247,7 +247,7 @@ def discard(state: State, group: Group, histories_max: float) -> int:
         taken += 1
     forget_unclaimed(state, group)
     group.loading = Loading.ABSENT if group.loading is Loading.DONE else group.loading
-    group.leaving = False
+    group.leaving, group.copy_of, group.copied_at = False, "", -1
     forget_if_empty(state, group)
     return taken
 

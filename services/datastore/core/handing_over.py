@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from covey.homes import Homes
 from covey.messages import HandedOver, HandingOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
 from covey.model import GroupId, Node, ObjectName, Placement
-from covey.services.datastore.core import groups, retention
+from covey.services.datastore.core import copying, groups, retention
 from covey.services.datastore.core.commands import Command, LeaveNode, ReachNode, Tell
 from covey.services.datastore.core.moving import Giving, Peer
 from covey.services.datastore.core.state import OVERHEAD_BYTES, Group, State, is_busy
@@ -66,7 +66,7 @@ def adopt(state: State, placement: Placement, out: list[Command]) -> None:
     if placement.epoch <= before.placement.epoch:
         return
     while moves.scan:  # by the placement that it was begun for
-        _judge(state, moves.scan.popleft())
+        _judge(state, moves.scan.popleft(), out)
     _take_out(state, math.inf)
     mine = next((node for node in placement.nodes if node.id == state.node), None)
     if moves.member and (mine is None or mine.joined != moves.joined):
@@ -103,9 +103,14 @@ def _let_go(state: State, out: list[Command]) -> None:
     moves.arriving.clear()
     for peer in moves.peers.values():
         peer.queue.clear()
+        peer.to_copy.clear()
+        peer.copying.clear()
+        peer.waits.clear()
+        peer.waits_for_it.clear()
         peer.giving = None
     for group in state.groups.values():
         group.leaving, group.given, group.ours = False, 0, False
+        group.copies.clear()
     retention.evict_all(state)
 
 
@@ -133,10 +138,12 @@ def _stale(before: Placement, now: Placement) -> tuple[Homes, dict[GroupId, None
         return None
     differ = [group for group, node in before.exceptions.items() if now.exceptions.get(group) != node]
     differ += [group for group in now.exceptions if group not in before.exceptions]
+    for ours, theirs in ((before.replicas, now.replicas), (now.replicas, before.replicas)):
+        differ += [group for group, nodes in ours.items() if theirs.get(group) != nodes]
     return Homes(now), dict.fromkeys(differ)
 
 
-def _judge(state: State, group_id: GroupId) -> None:
+def _judge(state: State, group_id: GroupId, out: list[Command]) -> None:
     """Find out whether a group lives elsewhere now, and see to it that it gets there."""
     moves, group = state.moves, state.groups.get(group_id)
     if moves.stale is not None and group_id not in moves.leaving:
@@ -151,8 +158,11 @@ def _judge(state: State, group_id: GroupId) -> None:
     home = state.homes.of(group_id)
     if home == state.node or not moves.member:
         if group is not None:
-            group.leaving = False
-            groups.forget_if_empty(state, group)
+            _stay(state, group)
+        return
+    if group is not None and group.copy_of:
+        if state.node not in state.homes.readers(group_id):
+            discard(state, group_id)
         return
     if group_id in moves.arriving:
         discard(state, group_id)
@@ -162,10 +172,22 @@ def _judge(state: State, group_id: GroupId) -> None:
             return
         group = groups.use_group(state, group_id)
     if not group.leaving:
+        copying.stop(state, group, out)
         group.ours = group.ours or _had_stayed(state, group_id)
         group.leaving = True
     moves.leaving[group_id] = home
     moves.peers[home].queue[group_id] = None
+
+
+def _stay(state: State, group: Group) -> None:
+    """The group lives here. A reader's copy becomes the group, once it is known that nobody has more of it."""
+    group.leaving = False
+    if group.copy_of:
+        group.copy_of, group.copied_at, group.ours = "", -1, False
+        group.number = max(group.number, state.number_floor)
+    if state.moves.member:
+        copying.renew(state, group)
+    groups.forget_if_empty(state, group)
 
 
 def _had_stayed(state: State, group_id: GroupId) -> bool:
@@ -198,7 +220,7 @@ def proceed(state: State, now: float, out: list[Command]) -> None:
     """Go on with what there is to hand over, and tell the others when there is nothing left."""
     moves = state.moves
     for _ in range(min(SCANNED_A_STEP, len(moves.scan))):
-        _judge(state, moves.scan.popleft())
+        _judge(state, moves.scan.popleft(), out)
     _take_out(state, DISCARDED_A_STEP)
     for peer in moves.peers.values():
         if peer.reach_at is not None and peer.reach_at <= now:
@@ -217,6 +239,7 @@ def proceed(state: State, now: float, out: list[Command]) -> None:
     if moves.leaving:
         return
     moves.done = epoch
+    copying.tell_made(state, out)
     for peer in moves.peers.values():
         if peer.met and peer.told < epoch:
             peer.told = epoch
@@ -242,20 +265,32 @@ def next_step(state: State, now: float) -> float | None:
 
 
 def _give(state: State, peer: Peer, out: list[Command]) -> None:
-    while peer.queue and _has_room(peer):
+    while _has_room(peer):
+        peer.giving = peer.giving or _next_group(state, peer)
         if peer.giving is None:
-            ready = next((group for group in peer.queue if not is_busy(state.groups[group])), None)
-            if ready is None:
-                return
-            marks = state.moves.marks.get(ready, ())
-            first = state.moves.last_request + 1
-            peer.giving = Giving(ready, first, deque(_versions_of(state.groups[ready])), deque(marks))
+            return
         message = _next_piece(state, peer, peer.giving)
         peer.sent.append(message)
         peer.bytes_sent += message.size
         peer.versions_sent += len(message.versions)
         state.counts.bytes_handed_over += message.size
         out.append(Tell(peer.link, message))
+
+
+def _next_group(state: State, peer: Peer) -> Giving | None:
+    """What to begin with next: groups that live with the node now, then copies of those that it reads."""
+    first = state.moves.last_request + 1
+    for group_id in peer.queue:
+        group = state.groups[group_id]
+        if not is_busy(group) and not group.spreads:
+            return Giving(group_id, first, copying.pieces(group), deque(state.moves.marks.get(group_id, ())))
+    while peer.to_copy:
+        group_id, _ = peer.to_copy.popitem(last=False)
+        if group_id in state.groups:
+            return Giving(group_id, first, copying.pieces(state.groups[group_id]), deque(), copy=True)
+        for pending in peer.waits.pop(group_id, ()):
+            raise AssertionError(f"a put waits for a copy of {pending.group}, which is not here")
+    return None
 
 
 def _has_room(peer: Peer) -> bool:
@@ -280,8 +315,11 @@ def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
     evicted = [giving.evicted.popleft() for _ in range(min(MARKS_A_PIECE, len(giving.evicted)))]
     is_last = not giving.versions and not giving.evicted
     if is_last:
-        group.given = moves.last_request
         peer.giving = None
+    if is_last and giving.copy:
+        copying.sent_whole(state, peer, group, moves.last_request)
+    elif is_last:
+        group.given = moves.last_request
         del peer.queue[group.id]
     return HandOver(
         request=moves.last_request,
@@ -293,6 +331,7 @@ def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
         evicted=tuple(evicted),
         last=is_last,
         sure=group.ours,
+        copy=giving.copy,
     )
 
 
@@ -314,7 +353,7 @@ def lost(state: State, link: int, now: float) -> None:
     peer = _peer_at(state, link)
     if peer is not None:
         peer.link, peer.met, peer.reach_at = 0, False, now + REDIAL_S
-        peer.announced = peer.told = 0
+        peer.announced = peer.told = peer.told_copies = 0
 
 
 def met(state: State, link: int, answer: NodeMet, out: list[Command]) -> None:
@@ -324,14 +363,18 @@ def met(state: State, link: int, answer: NodeMet, out: list[Command]) -> None:
         return
     peer.met = True
     if peer.life is not None and peer.life != answer.life:
-        _doubt_sent(state, peer)
+        _doubt_sent(state, peer, out)
+        state.moves.last_tenure += 1
+        peer.tenure = state.moves.last_tenure
+        state.moves.scan.extend(state.groups)  # what it had copies of, it has to get again
+        state.moves.stale = None
     peer.life = answer.life
     for message in [message for message in peer.sent if message.request <= answer.last]:
-        acknowledged(state, link, HandOverDone(message.request, message.request in answer.refused))
+        acknowledged(state, link, HandOverDone(message.request, message.request in answer.refused), out)
     out.extend([Tell(link, message) for message in peer.sent])
 
 
-def acknowledged(state: State, link: int, answer: HandOverDone) -> None:
+def acknowledged(state: State, link: int, answer: HandOverDone, out: list[Command]) -> None:
     """A node has a piece of a group, or refused it."""
     peer = _peer_at(state, link)
     if peer is None or not peer.sent or peer.sent[0].request != answer.request:
@@ -339,6 +382,9 @@ def acknowledged(state: State, link: int, answer: HandOverDone) -> None:
     message = peer.sent.popleft()
     peer.bytes_sent -= message.size
     peer.versions_sent -= len(message.versions)
+    if message.copy:
+        copying.acknowledged(state, peer, message, answer.refused, out)
+        return
     group = state.groups.get(message.group)
     if answer.refused:
         _take_back(state, peer, message)
@@ -360,9 +406,10 @@ def _take_back(state: State, peer: Peer, message: HandOver) -> None:
         state.moves.scan.append(message.group)
 
 
-def _doubt_sent(state: State, peer: Peer) -> None:
+def _doubt_sent(state: State, peer: Peer, out: list[Command]) -> None:
     """The process that was sent all this is gone: whether it took it, and what it made of it, nobody knows."""
-    for message in peer.sent:
+    copying.lose_reader(state, peer, out)
+    for message in [message for message in peer.sent if not message.copy]:
         group = state.groups.get(message.group)
         if group is not None and group.given == message.request:
             group.given, group.ours = 0, False

@@ -19,6 +19,7 @@ from typing import assert_never
 from covey.errors import CoveyError, Moved, Reason, ResourceExhausted, Unavailable, VersionConflict
 from covey.grouping import Scope
 from covey.messages import (
+    CopiesMade,
     EndWatch,
     Get,
     GetDone,
@@ -34,7 +35,7 @@ from covey.messages import (
     Watch,
 )
 from covey.model import Answer, GroupId, ObjectRef, ObjectValue, Read
-from covey.services.datastore.core import groups, handing_over, leading, retention, taking_over, watching
+from covey.services.datastore.core import copying, groups, handing_over, leading, retention, taking_over, watching
 from covey.services.datastore.core.admission import admit, place_of, unknown
 from covey.services.datastore.core.answering import Blocked, answer, give_up, without_known
 from covey.services.datastore.core.commands import Command, Entry, FindKeys, LoadGroup, Persist, Record, Remove, Send
@@ -135,7 +136,7 @@ class DatastoreCore:
             case NodeSaid(link, NodeMet() as answer):
                 handing_over.met(self.state, link, answer, self._commands)
             case NodeSaid(link, HandOverDone() as answer):
-                handing_over.acknowledged(self.state, link, answer)
+                handing_over.acknowledged(self.state, link, answer, self._commands)
             case NodeSaid():
                 pass  # nothing else was asked of it
             case NodeLost(link):
@@ -158,7 +159,9 @@ class DatastoreCore:
             case HandOver():
                 taking_over.take(self.state, link, message, self._commands)
             case HandingOver():
-                taking_over.hear_of(self.state, link, message)
+                taking_over.hear_of(self.state, link, message, self._commands)
+            case CopiesMade():
+                taking_over.hear_made(self.state, link, message)
             case HandedOver():
                 taking_over.hear(self.state, link, message)
             case _:
@@ -184,7 +187,7 @@ class DatastoreCore:
         known = self.state.emissions.get((put.scope, put.emission)) if put.emission else None
         if known is not None:
             self.state.counts.known_emissions += 1
-            self._commands.append(Send(parked.link, PutDone(put.request, known.ref)))
+            copying.answer_known(self.state, place.group, parked.link, PutDone(put.request, known.ref), self._commands)
             return
         pool = place.pool
         blockers = unknown(self.state, place, parked) if pool.durable else ()
@@ -218,7 +221,8 @@ class DatastoreCore:
         version, scope = done.version, group.id.scope
         groups.store(self.state, group, done.place, version, now)
         self.state.counts.puts += 1
-        self._commands.append(Send(done.parked.link, PutDone(done.put.request, version.ref)))
+        answer = PutDone(done.put.request, version.ref)
+        copying.spread(self.state, group, version, done.parked.link, answer, self._commands)
         if self.state.watches:
             self._commands.extend(watching.tell(self.state, scope, ObjectValue(version.ref, version.payload)))
         if self.state.waiting:
@@ -357,7 +361,7 @@ class DatastoreCore:
         arrived, moves.arrived = dict.fromkeys(moves.arrived), []
         if state.waiting and (arrived or is_informed):
             for blocker in list(state.waiting):
-                if (is_informed and isinstance(blocker, Arrival)) or _has_come(state, blocker, arrived, has_settled):
+                if (is_informed and isinstance(blocker, Arrival | Settling)) or _has_come(state, blocker, arrived, has_settled):
                     self._resolve(blocker, (), now)
         if has_settled:
             self._commands.extend(leading.tell_settled(state, now))
@@ -372,6 +376,10 @@ class DatastoreCore:
 
     def _group_loaded(self, loaded: GroupLoaded, now: float) -> None:
         group = groups.use_group(self.state, loaded.group)
+        if group.is_stale:
+            group.is_stale, group.loading = False, Loading.ABSENT
+            self._load(group.id)
+            return
         group.loading = Loading.ABSENT if loaded.failed else Loading.DONE
         self.state.counts.storage_failures += loaded.failed
         group.number = max(group.number, loaded.number)

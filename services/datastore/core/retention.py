@@ -123,7 +123,7 @@ def evict(state: State) -> None:
         if state.cost <= state.limits.memory_bytes_max:
             return
         group = next(iter(state.groups.values()))
-        if group is last or is_busy(group) or group.leaving or group.id in state.moves.arriving:
+        if group is last or is_busy(group) or group.leaving or group.spreads or group.id in state.moves.arriving:
             state.groups.move_to_end(group.id)
             continue
         _evict(state, group)

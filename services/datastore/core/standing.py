@@ -36,6 +36,23 @@ def awaited(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
     return (Arrival(group_id),)
 
 
+def awaited_by_reader(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
+    """What a read of a group must wait for, where it lives or on a node that holds a copy of it. Raises Moved."""
+    homes, moves = state.homes, state.moves
+    home = homes.of(group_id)
+    if home == state.node or not moves.member or not homes.copied or state.node not in homes.readers(group_id):
+        return awaited(state, group_id)
+    epoch, giver, group = homes.placement.epoch, moves.givers.get(home), state.groups.get(group_id)
+    if giver is not None and giver.copied == epoch:
+        return ()
+    if group is not None and group.copy_of == home and group.copied_at == epoch:
+        return ()
+    since = moves.copies_since
+    if since and all([each.of(group_id) == home and state.node in each.readers(group_id) for each in since]):
+        return ()
+    return (Arrival(group_id),)
+
+
 def _may_come(state: State, group_id: GroupId) -> bool:
     """Whether another node has the group for this one, or may have."""
     epoch, givers = state.homes.placement.epoch, state.moves.givers
@@ -55,10 +72,14 @@ def has_stayed(state: State, group_id: GroupId) -> bool:
 def awaited_by_all(state: State, nodes: Sequence[str]) -> tuple[Settling, ...]:
     """What a read must wait for that spans nodes: all groups are where they live. Raises Moved if it misses a node."""
     homes, moves = state.homes, state.moves
-    if not moves.member or not all([node in nodes for node in homes.nodes]):
-        raise Moved(f"the nodes are {', '.join(homes.nodes)}, not {', '.join(nodes)}")
     epoch = homes.placement.epoch
-    return () if moves.settled == moves.done == epoch else (Settling(),)
+    has_all = homes.placement.copies >= len(homes.nodes)
+    if not moves.member or not (has_all or all([node in nodes for node in homes.nodes])):
+        raise Moved(f"the nodes are {', '.join(homes.nodes)}, not {', '.join(nodes)}")
+    if moves.settled != epoch or moves.done != epoch:
+        return (Settling(),)
+    is_whole = not has_all or all([moves.givers[name].copied == epoch for name in moves.peers])
+    return () if is_whole else (Settling(),)
 
 
 def group_of_series(scope: Scope, pool: PoolDeclaration, series: str) -> GroupId | None:

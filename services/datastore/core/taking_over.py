@@ -6,14 +6,14 @@ elsewhere by a later one is refused.
 
 from __future__ import annotations
 
-from covey.messages import HandedOver, HandingOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
+from covey.messages import CopiesMade, HandedOver, HandingOver, HandOver, HandOverDone, KeptVersion, MeetNode, NodeMet
 from covey.model import ObjectRef
-from covey.services.datastore.core import groups
+from covey.services.datastore.core import copying, groups
 from covey.services.datastore.core.admission import place_of
 from covey.services.datastore.core.commands import Command, Send
 from covey.services.datastore.core.handing_over import come_back, discard
 from covey.services.datastore.core.moving import Giver
-from covey.services.datastore.core.state import Address, Group, PoolId, SeriesId, State, Version
+from covey.services.datastore.core.state import Address, Group, Loading, PoolId, SeriesId, State, Version
 
 REFUSED_KEPT = 64
 """Refusals that are remembered of a giver: more than it may have sent without hearing of one."""
@@ -31,7 +31,14 @@ def meet(state: State, link: int, message: MeetNode, out: list[Command]) -> None
     out.append(Send(link, NodeMet(message.request, state.life, known.last, tuple(known.refused))))
 
 
-def hear_of(state: State, link: int, message: HandingOver) -> None:
+def hear_made(state: State, link: int, message: CopiesMade) -> None:
+    """The readers of the groups of a node have them whole."""
+    name = _giver_at(state, link)
+    if name:
+        copying.hear_made(state, name, message.epoch)
+
+
+def hear_of(state: State, link: int, message: HandingOver, out: list[Command]) -> None:
     """A node says which groups it has for this one."""
     name = _giver_at(state, link)
     if not name:
@@ -45,6 +52,7 @@ def hear_of(state: State, link: int, message: HandingOver) -> None:
         giver.announced = message.epoch
         state.number_floor = max(state.number_floor, message.number)
         state.moves.informed = True
+        copying.has_adopted(state, name, out)
 
 
 def hear(state: State, link: int, message: HandedOver) -> None:
@@ -70,6 +78,7 @@ def take(state: State, link: int, message: HandOver, out: list[Command]) -> None
 def take_held(state: State, out: list[Command]) -> None:
     """A placement is new here: what has waited for it is taken, or refused."""
     for name, giver in list(state.moves.givers.items()):
+        copying.has_adopted(state, name, out)
         while giver.held and giver.held[0].epoch <= state.homes.placement.epoch:
             _take(state, name, giver.held.popleft(), out)
 
@@ -92,6 +101,13 @@ def _giver_at(state: State, link: int) -> str:
 
 def _take(state: State, name: str, message: HandOver, out: list[Command]) -> None:
     giver = state.moves.givers[name]
+    if message.copy:
+        giver.last = max(giver.last, message.request)
+        is_reader = _is_reader(state, name, message)
+        if is_reader:
+            _keep_copy(state, name, message)
+        out.append(Send(giver.link, HandOverDone(message.request, refused=not is_reader)))
+        return
     if message.request > giver.last:
         giver.last = message.request
         if not _is_for_us(state, name, message):
@@ -112,12 +128,38 @@ def _is_for_us(state: State, name: str, message: HandOver) -> bool:
     return is_member and state.homes.of(message.group) == state.node
 
 
+def _is_reader(state: State, name: str, message: HandOver) -> bool:
+    """Whether this node reads a group that lives with the sender."""
+    peer = state.moves.peers.get(name)
+    is_member = peer is not None and peer.node.joined == message.joined
+    readers = state.homes.readers(message.group)
+    return is_member and readers[0] == name and state.node in readers
+
+
+def _keep_copy(state: State, name: str, message: HandOver) -> None:
+    """Take a part of a copy into memory, or one put more. It is whole with the last part."""
+    come_back(state, message.group)
+    group = groups.use_group(state, message.group)
+    group.given, group.leaving, group.ours, group.copy_of = 0, False, False, name
+    group.number = max(group.number, message.number)
+    for version in message.versions:
+        if state.pools[PoolId(group.id.scope, version.ref.pool)][0].durable:
+            group.is_stale = group.loading is Loading.UNDER_WAY
+            groups.unload(state, group, volatile_too=False)  # storage has it, and is asked when somebody reads
+        else:
+            _store(state, group, version)
+    if message.last:
+        group.copied_at = message.epoch
+    state.moves.arrived.append(group.id)
+    groups.forget_if_empty(state, group)
+
+
 def _keep(state: State, name: str, message: HandOver) -> None:
     """Take a piece into memory; with the last one, the group is here."""
     moves = state.moves
     come_back(state, message.group)
     group = groups.use_group(state, message.group)
-    group.given, group.leaving = 0, False
+    group.given, group.leaving, group.copy_of = 0, False, ""
     group.number = max(group.number, message.number)
     moves.arriving[group.id] = name
     for version in message.versions:
@@ -130,6 +172,7 @@ def _keep(state: State, name: str, message: HandOver) -> None:
         moves.givers[name].coming.pop(group.id, None)
         group.ours = group.ours or message.sure
         moves.arrived.append(group.id)
+        copying.renew(state, group)
         groups.forget_if_empty(state, group)
 
 
