@@ -107,7 +107,7 @@ class Effort:
     """Each run is cut into so many blocks, which are paired with those of the same seed in other modes."""
 
 
-FULL = Effort(seeds=(1, 2, 3), seconds=8.0, sweep_seconds=5.0, warm_up_seconds=2.0, tries=2, near=1.12, blocks=8)
+FULL = Effort(seeds=(1, 2, 3), seconds=6.0, sweep_seconds=4.0, warm_up_seconds=2.0, tries=2, near=1.12, blocks=8)
 QUICK = Effort(seeds=(1,), seconds=4.0, sweep_seconds=2.0, warm_up_seconds=1.5, tries=1, near=1.25, blocks=8)
 
 

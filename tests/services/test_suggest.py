@@ -161,6 +161,41 @@ async def test_reads_that_stages_make_by_themselves_are_recorded() -> None:
     assert count(suggested, unseen).groups >= count(ours, unseen).groups
 
 
+async def synthetic_reads(numbers: range) -> list[TaskReads]:
+    """What the tasks of the benchmark's synthetic protocol read, without any rule."""
+    from benchmarks.grouping import synthetic
+
+    async with synthetic.ungrouped.test_client(nodes=2, workers=2) as mesh:
+        for key, payload in synthetic.data():
+            await mesh.client.put(key, payload)
+        last = synthetic.ENTRY_PIECES - 1
+        for number in numbers:
+            await mesh.client.send(f"/entry/r{number}/{last}", b"%d" % number, deadline_s=60.0)
+        return await mesh.reads()
+
+
+async def test_the_rules_of_the_benchmarks_synthetic_protocol_are_found_and_hold() -> None:
+    """What its stages read falls into the groups that were written by hand, for requests never seen too."""
+    from benchmarks.grouping import synthetic
+
+    declaration = synthetic.ungrouped.declaration()
+    ours = with_rules(declaration, {each.name: each.group or None for each in synthetic.grouped.declaration().pools})
+    records = await synthetic_reads(range(40))
+    suggested = with_rules(declaration, rules_of(suggest(declaration, records)))
+
+    def of_data(of: Declaration) -> set[frozenset[str]]:
+        return {keys for keys in partition(of, records) if any(key.startswith("/data/") for key in keys)}
+
+    def read(groups: set[frozenset[str]]) -> set[frozenset[str]]:
+        return {frozenset(key for key in keys if key.startswith("/data/")) for keys in groups}
+
+    assert read(of_data(suggested)) == read(of_data(ours))
+    unseen = await synthetic_reads(range(40, 60))
+    theirs, mine = count(suggested, unseen), count(ours, unseen)
+    assert theirs.remote == mine.remote == 0
+    assert theirs.groups >= mine.groups
+
+
 # --- where records are kept, and the command that reads them ---------------------------------------------------------
 
 SCOPE = Scope("default", "categories")
