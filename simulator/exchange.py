@@ -54,7 +54,7 @@ class Exchange:
     ) -> None:
         """Ask each node for its part of the reads; `done` gets them merged. `node` is the one that is not remote.
 
-        What a read may find and is `known` comes without its payload, except from the local node.
+        What a read may find and is `known` comes without its payload.
         """
         split = split_by_node(reads)
         answered: dict[str, Sequence[Answer]] = {}
@@ -67,7 +67,7 @@ class Exchange:
         for name, positions in split.items():
             self._last += 1
             wanted = tuple([reads[position] for position in positions])
-            held = tuple([ref for read in wanted for ref in known.get(read, ())]) if known and name != node else ()
+            held = tuple([ref for read in wanted for ref in known.get(read, ())]) if known else ()
             get = Get(self._last, scope, wanted, deadline, known=held)
             self._ask(name, get, partial(take, name))
             self._process.world.at(deadline, self._expire, self._last)

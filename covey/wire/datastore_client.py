@@ -149,14 +149,14 @@ class DatastoreClient:
     ) -> Fetched:
         """Read from all the nodes that the reads name, in parallel, one round trip each.
 
-        What a read may find and is `known` comes without its payload, except from the local node.
+        What a read may find and is `known` comes without its payload.
         """
         split = split_by_node(reads)
         asks = []
         for node, positions in split.items():
             wanted = tuple([reads[at] for at in positions])
             is_local = node == local_node
-            held = tuple([ref for read in wanted for ref in known.get(read, ())]) if known and not is_local else ()
+            held = tuple([ref for read in wanted for ref in known.get(read, ())]) if known else ()
             shared = is_local and self._shared is not None
             asks.append(
                 self._get_from(node, Get(next(self._numbers), scope, wanted, deadline, traceparents, held, shared))

@@ -137,10 +137,7 @@ def test_a_run_repeats_itself() -> None:
     assert play(SMALL, mode_of(PROPOSED), SHORT, 10_001) == play(SMALL, mode_of(PROPOSED), SHORT, 10_001)
 
 
-REPLICATION = pytest.param("replication", marks=pytest.mark.xfail(reason="datastores don't serve replicas yet"))
-
-
-@pytest.mark.parametrize("name", [REPLICATION, *[mode.name for mode in modes(3) if mode.name != "replication"]])
+@pytest.mark.parametrize("name", [mode.name for mode in modes(3)])
 def test_no_mode_loses_an_event(name: str) -> None:
     """At a rate that every mode carries, every event that is sent ends OK."""
     (figures,) = play(LARGE, mode_of(name), SHORT, 10_001)
