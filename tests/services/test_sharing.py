@@ -28,7 +28,7 @@ from covey.wire.server import serve
 from covey.wire.sharing import HEADER_BYTES, SHARED_BYTES_MAX, SHARED_BYTES_MIN, SharedFiles
 from tests.worlds_datastore import COLLISIONS, SCOPE
 
-LARGE = bytes(range(256)) * 256
+LARGE = bytes(range(256)) * 512
 CLOCK = MonotonicClock()
 NODE = Node("node-a", "a:1")
 
