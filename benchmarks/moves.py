@@ -150,15 +150,23 @@ def _figures(seconds: Sequence[float]) -> dict[str, float]:
     if not seconds:
         return {}
     p50, p95, p99 = np.percentile(seconds, [50, 95, 99]) * 1e3
-    return {"mean": round(float(np.mean(seconds)) * 1e3, 1), "p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)}
+    return {
+        "mean": round(float(np.mean(seconds)) * 1e3, 1),
+        "p50": round(p50, 1),
+        "p95": round(p95, 1),
+        "p99": round(p99, 1),
+    }
 
 
 @asynccontextmanager
 async def mesh(folder: Path, nodes: int) -> AsyncIterator[tuple[LocalCluster, ValkeyMetadata]]:
     """A cluster with as many workers as nodes, and its metadata."""
-    async with embedded_valkey() as url, valkey_client(url) as redis:
-        async with LocalCluster(APP, folder=folder, nodes=nodes, workers=nodes, redis_url=url) as cluster:
-            yield cluster, ValkeyMetadata(redis)
+    async with (
+        embedded_valkey() as url,
+        valkey_client(url) as redis,
+        LocalCluster(APP, folder=folder, nodes=nodes, workers=nodes, redis_url=url) as cluster,
+    ):
+        yield cluster, ValkeyMetadata(redis)
 
 
 async def run(moves: int, rate: float, nodes: int) -> dict[str, Any]:

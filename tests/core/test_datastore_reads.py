@@ -5,7 +5,7 @@ from dataclasses import replace
 from covey.errors import Reason, Status
 from covey.messages import GetDone, View
 from covey.model import Answer, Node, Placement, ScanRead, emission_id
-from covey.services.datastore.core.machine import ANSWER_MARGIN_S, WAIT_S_MAX
+from covey.services.datastore.core.parking import ANSWER_MARGIN_S, WAIT_S_MAX
 from covey.services.datastore.core.sorted_keys import BLOCK_MAX, SortedKeys
 from covey.services.datastore.core.state import Limits
 from covey.services.datastore.core.stimuli import LinkEnded

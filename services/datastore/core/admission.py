@@ -53,7 +53,7 @@ def unknown(state: State, place: Place, parked: Parked) -> tuple[Blocker, ...]:
     if place.series and place.pool.keep_last:
         scope, pool = place.group.scope, place.pool.name
         series = state.series.get(SeriesId(scope, pool, place.series))
-        keys = FindKeys(scope, pool, series=place.series)
+        keys = FindKeys(scope, pool, series=place.series, epoch=state.homes.placement.epoch)
         if (series is None or not series.complete) and keys not in parked.found:
             blockers.append(keys)
     if any(blocker in parked.failed for blocker in blockers):

@@ -66,7 +66,9 @@ def _awaited(state: State, scope: Scope, read: Read) -> Blocked:
     match read:
         case KeyRead():
             pool = declared(state, scope, read.pool)[0]
-            return awaited_by_reader(state, GroupId(scope, read.group or pool.group_of(read.key, pool.fields_of(read.key))[0]))
+            return awaited_by_reader(
+                state, GroupId(scope, read.group or pool.group_of(read.key, pool.fields_of(read.key))[0])
+            )
         case ScanRead() if read.group:
             return awaited_by_reader(state, GroupId(scope, read.group))
         case ScanRead():
@@ -218,7 +220,7 @@ def _answer_last(state: State, scope: Scope, pool: PoolDeclaration, read: LastRe
     series_id = SeriesId(scope, pool.name, read.series)
     series = state.series.get(series_id)
     if pool.durable and not (series is not None and series.complete):
-        keys = FindKeys(scope, pool.name, series=read.series)
+        keys = FindKeys(scope, pool.name, series=read.series, epoch=state.homes.placement.epoch)
         if keys not in found:
             return (keys,)
     if read.awaits and _has_yet_to_come(state, scope, pool, read):
@@ -278,7 +280,8 @@ def _has_yet_to_come(state: State, scope: Scope, pool: PoolDeclaration, read: La
 
 def _answer_scan(state: State, scope: Scope, pool: PoolDeclaration, read: ScanRead, found: Found) -> Answer | Blocked:
     if pool.durable:
-        wanted = FindKeys(scope, pool.name, prefix=read.prefix, limit=read.limit)
+        epoch = state.homes.placement.epoch
+        wanted = FindKeys(scope, pool.name, prefix=read.prefix, limit=read.limit, epoch=epoch)
         if wanted not in found:
             return (wanted,)
         groups = [GroupId(scope, group) for _, group in found[wanted]]

@@ -77,6 +77,8 @@ class FindKeys:
     series: str = ""
     prefix: str = ""
     limit: int = 0
+    epoch: int = 0
+    """Of the placement: what was found by an older one lacks the keys of groups that have come since."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,17 @@ from covey.services.datastore.core.moving import Peer, Spread
 from covey.services.datastore.core.state import Group, History, State, Version
 
 
-def spread(
-    state: State, group: Group, version: Version, link: int, answer: PutDone, out: list[Command]
-) -> None:
+def spread(state: State, group: Group, version: Version, link: int, answer: PutDone, out: list[Command]) -> None:
     """Send a new version to the readers of its group, and have the put answered when they have it."""
     moves = state.moves
-    if not moves.member or not (state.homes.copied or any([homes.copied for homes in moves.since])):
+    if not moves.member or not (state.homes.copied or any(homes.copied for homes in moves.since)):
         out.append(Send(link, answer))
         return
     history = group.histories[version.ref.pool, version.ref.key]
     pending = Spread(group.id, version.ref.version, [(link, answer)])
-    readers = state.homes.readers(group.id)[1:]
+    home, *readers = state.homes.readers(group.id)
+    if home != state.node:
+        readers = []  # storage has taken what was put before the group moved; its new home sees to the rest
     for name in readers:
         pending.left += _send_to(state, moves.peers[name], group, history, version, pending, out)
     for name in _former_readers(state, group.id):
@@ -213,7 +213,7 @@ def tell_made(state: State, out: list[Command]) -> None:
     if not state.homes.copied or moves.settled != epoch or moves.done != epoch:
         return
     peers = list(moves.peers.values())
-    if any([peer.to_copy or peer.copying or (peer.giving is not None and peer.giving.copy) for peer in peers]):
+    if any(peer.to_copy or peer.copying or (peer.giving is not None and peer.giving.copy) for peer in peers):
         return
     for peer in peers:
         if peer.met and peer.told_copies < epoch:
@@ -226,7 +226,9 @@ def hear_made(state: State, name: str, epoch: int) -> None:
     moves = state.moves
     moves.givers[name].copied = max(moves.givers[name].copied, epoch)
     moves.informed = True
-    if all([other in moves.givers and moves.givers[other].copied == state.homes.placement.epoch for other in moves.peers]):
+    if all(
+        other in moves.givers and moves.givers[other].copied == state.homes.placement.epoch for other in moves.peers
+    ):
         moves.copies_since = [state.homes]
 
 

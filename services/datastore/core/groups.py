@@ -46,7 +46,14 @@ def use_group(state: State, group_id: GroupId) -> Group:
 
 def forget_if_empty(state: State, group: Group) -> None:
     """Keep no record of a group without objects, save that its numbers are never given again."""
-    is_kept = group.histories or group.listed or is_busy(group) or group.leaving or group.spreads or group.id in state.moves.arriving
+    is_kept = (
+        group.histories
+        or group.listed
+        or is_busy(group)
+        or group.leaving
+        or group.spreads
+        or group.id in state.moves.arriving
+    )
     if not is_kept and state.groups.get(group.id) is group:
         del state.groups[group.id]
         state.number_floor = max(state.number_floor, group.number)

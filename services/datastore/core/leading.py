@@ -10,7 +10,7 @@ from typing import assert_never
 
 from covey.grouping import Scope
 from covey.messages import Beat, Horizon, LeaderJoined, NodeJoined, SchedulerToDatastore, View
-from covey.services.datastore.core import handing_over, retention
+from covey.services.datastore.core import adopting, retention
 from covey.services.datastore.core.commands import Command, Report
 from covey.services.datastore.core.state import PoolId, State
 
@@ -45,7 +45,7 @@ def _adopt(state: State, view: View, out: list[Command]) -> None:
     if state.view is not None and (view.epoch, view.number) <= (state.view.epoch, state.view.number):
         return
     state.view = view
-    handing_over.adopt(state, view.placement, out)
+    adopting.adopt(state, view.placement, out)
     state.pipelines = {Scope(tenant, declaration.pipeline): None for tenant, declaration in view.declarations}
     state.pools = {}
     for tenant, declaration in view.declarations:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from covey.errors import CoveyError, Moved, Reason, ResourceExhausted, Unavailable, VersionConflict
@@ -35,10 +35,20 @@ from covey.messages import (
     Watch,
 )
 from covey.model import Answer, GroupId, ObjectRef, ObjectValue, Read
-from covey.services.datastore.core import copying, groups, handing_over, leading, retention, taking_over, watching
-from covey.services.datastore.core.admission import admit, place_of, unknown
+from covey.services.datastore.core import (
+    adopting,
+    copying,
+    groups,
+    handing_over,
+    leading,
+    parking,
+    retention,
+    taking_over,
+    watching,
+)
+from covey.services.datastore.core.admission import admit, unknown
 from covey.services.datastore.core.answering import Blocked, answer, give_up, without_known
-from covey.services.datastore.core.commands import Command, Entry, FindKeys, LoadGroup, Persist, Record, Remove, Send
+from covey.services.datastore.core.commands import Command, Entry, Persist, Record, Remove, Send
 from covey.services.datastore.core.standing import awaited
 from covey.services.datastore.core.state import (
     Arrival,
@@ -72,13 +82,6 @@ from covey.services.datastore.core.stimuli import (
     Removed,
     Stimulus,
 )
-
-ANSWER_MARGIN_S = 0.002
-"""A read gives up waiting this long before its deadline, so that its answer is still of use."""
-
-WAIT_S_MAX = 1.0
-"""How long a read waits for an object to be put. One that takes longer was lost with the group's last home, and the
-reader must learn it while there is time to begin again."""
 
 
 class DatastoreCore:
@@ -179,7 +182,7 @@ class DatastoreCore:
     def _try_put(self, parked: Parked, put: Put, now: float) -> None:
         place = admit(self.state, put)
         arrival = awaited(self.state, place.group)
-        if arrival and parked.since + WAIT_S_MAX <= now:
+        if arrival and parking.has_waited(parked, now):
             raise Moved(f"group {place.group.group!r} is on its way to node {self.state.node}")
         if arrival:
             self._park(parked, arrival)
@@ -238,8 +241,8 @@ class DatastoreCore:
 
     def _get(self, parked: Parked, get: Get, now: float) -> None:
         """Answer every read, or park the whole get as long as one of them may still find something."""
-        is_last_try = get.deadline - ANSWER_MARGIN_S <= now
-        has_waited = parked.since + WAIT_S_MAX <= now
+        is_last_try = get.deadline - parking.ANSWER_MARGIN_S <= now
+        has_waited = parking.has_waited(parked, now)
         answers: list[Answer] = []
         blockers: dict[Blocker, None] = {}
         for read in get.reads:
@@ -272,48 +275,17 @@ class DatastoreCore:
     # --- what waits --------------------------------------------------------------------------------------------------
 
     def _park(self, parked: Parked, blockers: Blocked) -> None:
-        """Keep a request until what it waits for is there, and see to it that storage is asked."""
-        state = self.state
-        if len(state.parked) >= state.limits.parked_max:
-            self._turn_away(parked)
+        """Keep a request until what it waits for is there, if there is room."""
+        if len(self.state.parked) < self.state.limits.parked_max:
+            parking.park(self.state, parked, blockers, self._commands)
             return
-        if not parked.number:
-            state.parked_number += 1
-            parked.number = state.parked_number
-            is_for_arrival = any(isinstance(blocker, Arrival | Settling) for blocker in blockers)
-            state.counts.parked_for_arrival += is_for_arrival
-            if isinstance(parked.request, Put) and is_for_arrival:
-                heapq.heappush(state.patience, (parked.since + WAIT_S_MAX, parked.number))
-            if isinstance(parked.request, Get):
-                for instant in (parked.since + WAIT_S_MAX, parked.request.deadline - ANSWER_MARGIN_S):
-                    heapq.heappush(state.patience, (instant, parked.number))
-        parked.blockers = blockers
-        state.parked[parked.number] = parked
-        for blocker in blockers:
-            if isinstance(blocker, GroupLoad):
-                self._load(blocker.group)
-            elif isinstance(blocker, FindKeys) and blocker not in state.waiting:
-                self._commands.append(blocker)
-            state.waiting.setdefault(blocker, {})[parked.number] = parked
-
-    def _turn_away(self, parked: Parked) -> None:
         error = ResourceExhausted(f"{self.state.limits.parked_max:,} requests wait on node {self.state.node} already")
-        match parked.request:
-            case Put() as put:
-                self._refuse(parked.link, put, error)
-            case Get() as get:
-                refused = Answer((), False, error.status, error.reason, error.message)
-                self._commands.append(Send(parked.link, GetDone(get.request, (refused,) * len(get.reads))))
-            case _:
-                assert_never(parked.request)
-
-    def _unpark(self, parked: Parked) -> None:
-        del self.state.parked[parked.number]
-        for blocker in parked.blockers:
-            waiting = self.state.waiting[blocker]
-            del waiting[parked.number]
-            if not waiting:
-                del self.state.waiting[blocker]
+        if isinstance(parked.request, Put):
+            self._refuse(parked.link, parked.request, error)
+        else:
+            refused = Answer((), False, error.status, error.reason, error.message)
+            done = GetDone(parked.request.request, (refused,) * len(parked.request.reads))
+            self._commands.append(Send(parked.link, done))
 
     def _resolve(self, blocker: Blocker, found: tuple[tuple[str, str], ...], now: float, failed: bool = False) -> None:
         """Try again what waited for this."""
@@ -328,7 +300,7 @@ class DatastoreCore:
                 self._try_again(parked, now)
 
     def _try_again(self, parked: Parked, now: float) -> None:
-        self._unpark(parked)
+        parking.unpark(self.state, parked)
         match parked.request:
             case Put() as put:
                 self._put(parked, put, now)
@@ -354,59 +326,44 @@ class DatastoreCore:
             taking_over.take_held(state, self._commands)
             for parked in list(state.parked.values()):
                 if parked.blockers and parked.number in state.parked:
+                    parked.found.clear()  # more lives here now
                     self._try_again(parked, now)
+        adopting.scan(state, self._commands)
         handing_over.proceed(state, now, self._commands)
         has_settled = taking_over.settle(state)
         is_informed, moves.informed = moves.informed or has_settled, False
         arrived, moves.arrived = dict.fromkeys(moves.arrived), []
         if state.waiting and (arrived or is_informed):
             for blocker in list(state.waiting):
-                if (is_informed and isinstance(blocker, Arrival | Settling)) or _has_come(state, blocker, arrived, has_settled):
+                if parking.has_come(state, blocker, arrived, is_informed):
                     self._resolve(blocker, (), now)
         if has_settled:
             self._commands.extend(leading.tell_settled(state, now))
 
     # --- storage -----------------------------------------------------------------------------------------------------
 
-    def _load(self, group_id: GroupId) -> None:
-        group = groups.use_group(self.state, group_id)
-        if group.loading is Loading.ABSENT:
-            group.loading = Loading.UNDER_WAY
-            self._commands.append(LoadGroup(group_id))
-
     def _group_loaded(self, loaded: GroupLoaded, now: float) -> None:
         group = groups.use_group(self.state, loaded.group)
         if group.is_stale:
             group.is_stale, group.loading = False, Loading.ABSENT
-            self._load(group.id)
+            parking.load(self.state, group.id, self._commands)
             return
         group.loading = Loading.ABSENT if loaded.failed else Loading.DONE
         self.state.counts.storage_failures += loaded.failed
         group.number = max(group.number, loaded.number)
         for record in loaded.records:
-            self._adopt(group, record, now)
+            taking_over.keep_record(self.state, group, record, now)
         if not loaded.failed:
             groups.forget_unclaimed(self.state, group)
         self._resolve(GroupLoad(group.id), (), now, loaded.failed)
         groups.forget_if_empty(self.state, group)
 
-    def _adopt(self, group: Group, record: Record, now: float) -> None:
-        """Take a record of storage into memory; a pool or key that is declared no more stays where it is."""
-        ref = record.ref
-        place = place_of(self.state.pools.get(PoolId(group.id.scope, ref.pool), ()), group.id.scope, ref)
-        history = group.histories.get((ref.pool, ref.key))
-        if place is None or (history is not None and history.versions[-1].ref.version >= ref.version):
-            return
-        version = Version(ref, record.payload, now - record.age_s, record.emission)
-        groups.store(self.state, group, place, version, now)
-        if history is None:  # what storage held before its first record is not known
-            group.histories[ref.pool, ref.key].lost_before = version.put_at
-
     def _keys_found(self, found: KeysFound, now: float) -> None:
         wanted, state = found.wanted, self.state
         pools = state.pools.get(PoolId(wanted.scope, wanted.pool), ())
         self.state.counts.storage_failures += found.failed
-        if wanted.series and pools and not found.failed:
+        is_current = wanted.epoch == state.homes.placement.epoch
+        if wanted.series and pools and not found.failed and is_current:
             groups.adopt_keys(state, pools[0], SeriesId(wanted.scope, wanted.pool, wanted.series), found.keys, now)
         mine = tuple([(key, group) for key, group in found.keys if lives_here(state, GroupId(wanted.scope, group))])
         self._resolve(wanted, mine, now, found.failed)
@@ -453,7 +410,7 @@ class DatastoreCore:
             self._write_next(state.groups[group_id], now)
         loads, state.loads = state.loads, {}
         for group_id in loads:
-            self._load(group_id)
+            parking.load(state, group_id, self._commands)
 
     def _end_link(self, link: int) -> None:
         """Nobody listens on this link any more; puts under way are finished all the same."""
@@ -461,18 +418,4 @@ class DatastoreCore:
         self.state.leads.pop(link, None)
         for parked in [parked for parked in self.state.parked.values() if parked.link == link]:
             if isinstance(parked.request, Get):
-                self._unpark(parked)
-
-
-def _has_come(state: State, blocker: Blocker, arrived: Mapping[GroupId, None], has_settled: bool) -> bool:
-    """Whether what is waited for may be here now that these groups have arrived."""
-    match blocker:
-        case Arrival(group):
-            return group in arrived
-        case Settling():
-            return has_settled
-        case ObjectPut(scope, pool, key):
-            ids = [group for group in arrived if group.scope == scope and group in state.groups]
-            return any((pool, key) in state.groups[group].histories for group in ids)
-        case _:
-            return False
+                parking.unpark(self.state, parked)

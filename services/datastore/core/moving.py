@@ -51,7 +51,7 @@ class Peer:
     giving: Giving | None = None
     announced: int = 0
     told: int = 0
-    """The placement epochs for which it has been told, over this link, what comes, and that all has been handed over."""
+    """The placements for which it has been told, over this link, what comes, and that all has been handed over."""
     versions_sent: int = 0
     """In what it has not acknowledged."""
     tenure: int = 0

@@ -48,7 +48,7 @@ def awaited_by_reader(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
     if group is not None and group.copy_of == home and group.copied_at == epoch:
         return ()
     since = moves.copies_since
-    if since and all([each.of(group_id) == home and state.node in each.readers(group_id) for each in since]):
+    if since and all(each.of(group_id) == home and state.node in each.readers(group_id) for each in since):
         return ()
     return (Arrival(group_id),)
 
@@ -66,7 +66,7 @@ def _may_come(state: State, group_id: GroupId) -> bool:
 def has_stayed(state: State, group_id: GroupId) -> bool:
     """Whether the group has lived here in every placement since this node was last settled."""
     since = state.moves.since
-    return bool(since) and all([homes.of(group_id) == state.node for homes in since])
+    return bool(since) and all(homes.of(group_id) == state.node for homes in since)
 
 
 def awaited_by_all(state: State, nodes: Sequence[str]) -> tuple[Settling, ...]:
@@ -74,11 +74,11 @@ def awaited_by_all(state: State, nodes: Sequence[str]) -> tuple[Settling, ...]:
     homes, moves = state.homes, state.moves
     epoch = homes.placement.epoch
     has_all = homes.placement.copies >= len(homes.nodes)
-    if not moves.member or not (has_all or all([node in nodes for node in homes.nodes])):
+    if not moves.member or not (has_all or all(node in nodes for node in homes.nodes)):
         raise Moved(f"the nodes are {', '.join(homes.nodes)}, not {', '.join(nodes)}")
     if moves.settled != epoch or moves.done != epoch:
         return (Settling(),)
-    is_whole = not has_all or all([moves.givers[name].copied == epoch for name in moves.peers])
+    is_whole = not has_all or all(moves.givers[name].copied == epoch for name in moves.peers)
     return () if is_whole else (Settling(),)
 
 

@@ -10,10 +10,10 @@ from covey.messages import CopiesMade, HandedOver, HandingOver, HandOver, HandOv
 from covey.model import ObjectRef
 from covey.services.datastore.core import copying, groups
 from covey.services.datastore.core.admission import place_of
-from covey.services.datastore.core.commands import Command, Send
+from covey.services.datastore.core.commands import Command, Record, Send
 from covey.services.datastore.core.handing_over import come_back, discard
 from covey.services.datastore.core.moving import Giver
-from covey.services.datastore.core.state import Address, Group, Loading, PoolId, SeriesId, State, Version
+from covey.services.datastore.core.state import Address, Group, History, Loading, PoolId, SeriesId, State, Version
 
 REFUSED_KEPT = 64
 """Refusals that are remembered of a giver: more than it may have sent without hearing of one."""
@@ -185,16 +185,31 @@ def _mark(state: State, group: Group, pool: str, key: str) -> None:
         groups.mark(state, Address(scope, pool, name, key), series, place.index)
 
 
-def _store(state: State, group: Group, kept: KeptVersion) -> None:
-    """Take one version into memory, unless it is here already or its pool is declared no more."""
-    ref = kept.ref
+def keep_record(state: State, group: Group, record: Record, now: float) -> None:
+    """Take a record of storage into memory. What storage held of its object before the first one is not known."""
+    is_first = (record.ref.pool, record.ref.key) not in group.histories
+    version = Version(record.ref, record.payload, now - record.age_s, record.emission)
+    history = _keep_version(state, group, version, now)
+    if history is not None and is_first:
+        history.lost_before = version.put_at
+
+
+def _keep_version(state: State, group: Group, version: Version, now: float) -> History | None:
+    """Take one version into memory, unless it is here already, or its pool or key is declared no more."""
+    ref = version.ref
     place = place_of(state.pools.get(PoolId(group.id.scope, ref.pool), ()), group.id.scope, ref)
     history = group.histories.get((ref.pool, ref.key))
     if place is None or (history is not None and history.versions[-1].ref.version >= ref.version):
+        return None
+    groups.store(state, group, place, version, now)
+    return group.histories[ref.pool, ref.key]
+
+
+def _store(state: State, group: Group, kept: KeptVersion) -> None:
+    version = Version(kept.ref, kept.payload, kept.put_at, kept.emission)
+    history = _keep_version(state, group, version, kept.put_at)
+    if history is None:
         return
-    version = Version(ref, kept.payload, kept.put_at, kept.emission)
-    groups.store(state, group, place, version, kept.put_at)
-    history = group.histories[ref.pool, ref.key]
     if kept.lapsed_at is not None:
         groups.lapse(state, history, version, kept.lapsed_at)
     if kept.lost_before is not None:
