@@ -35,6 +35,13 @@ class Homes:
             return self._exceptions.get(root) or rendezvous(*root, self.nodes)
         return rendezvous(*group, self.nodes)
 
+    def nearest(self, group: GroupId, node: str) -> str:
+        """The node that a reader on `node` asks: this one if it holds the group, else the group's home."""
+        if not self.copied:
+            return self.of(group)
+        readers = self.readers(group)
+        return node if node in readers else readers[0]
+
     def root_of(self, group: GroupId) -> GroupId:
         """The group whose home decides: the stem, where branches live with it, else the group itself."""
         if group.scope not in self._together:

@@ -285,7 +285,8 @@ class WorkerShell:
         scope, residency = held.run.scope, self.core.state.residency
 
         async def read(pool: str, key: str, group: str, version: int) -> ObjectValue | None:
-            wanted = KeyRead(pool, key, group, version, self._homes.of(GroupId(scope, group)), required=False)
+            nearest = self._homes.nearest(GroupId(scope, group), self._node)
+            wanted = KeyRead(pool, key, group, version, nearest, required=False)
             known = residency.recall(scope, wanted)
             held.by_version.update({_name(ref): self._payload_of(scope, ref) for ref in known})
             fetched = await self._datastores.get(scope, (wanted,), deadline, self._node, known={wanted: known})

@@ -378,4 +378,6 @@ def test_the_readers_of_a_group_are_its_home_and_its_copies() -> None:
     copied = homes_with(nodes, {group: "b"}, copies=2).readers(group)
     assert copied[0] == "b"
     assert len(copied) == 2
+    replicated = homes_with(nodes, {group: "b"}, replicas={group: ("a",)})
+    assert [replicated.nearest(group, node) for node in nodes] == ["a", "b", "b"]
     assert set(homes_with(nodes, {}, copies=9).readers(group)) == set(nodes)

@@ -92,8 +92,8 @@ def reads_near(reads: tuple[Read, ...], scope: Scope, state: State, node: str) -
 
 def _read_near(read: Read, scope: Scope, state: State, node: str) -> Read:
     match read:
-        case KeyRead() if read.node != node and node in state.homes.readers(GroupId(scope, read.group)):
-            return replace(read, node=node)
+        case KeyRead() if read.node != node:
+            return replace(read, node=state.homes.nearest(GroupId(scope, read.group), node))
         case LastRead() if len(read.nodes) > 1 and len(state.homes.nodes) <= state.homes.placement.copies:
             return replace(read, nodes=(node,) if node in read.nodes else read.nodes[:1])
         case _:

@@ -10,13 +10,13 @@ from covey.services.worker.core.state import BatchState, TaskState
 from covey.services.worker.core.stimuli import Found
 
 
-def reads_of(homes: Homes, run: RunBatch, task: Task) -> tuple[Read, ...]:
+def reads_of(homes: Homes, node: str, run: RunBatch, task: Task) -> tuple[Read, ...]:
     """Everything that a task reads: its trigger, where that was too large to come along, its members, its needs."""
     reads = [*task.members, *(read for _, needed in task.needs for read in needed)]
     if task.trigger is not None and task.trigger.payload is None:
         ref = task.trigger.ref
-        node = homes.of(GroupId(run.scope, ref.group))
-        reads.insert(0, KeyRead(ref.pool, ref.key, ref.group, ref.version, node, required=True))
+        nearest = homes.nearest(GroupId(run.scope, ref.group), node)
+        reads.insert(0, KeyRead(ref.pool, ref.key, ref.group, ref.version, nearest, required=True))
     return tuple(reads)
 
 

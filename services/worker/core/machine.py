@@ -180,7 +180,10 @@ class WorkerCore:
             state.counters.batches_refused += 1
             self._commands.append(Report(link, refusal(run, *refused)))
             return
-        tasks = {task.number: TaskState(task, reads_of(state.homes, run, task), task.incomplete) for task in run.tasks}
+        node = self._identity.node
+        tasks = {
+            task.number: TaskState(task, reads_of(state.homes, node, run, task), task.incomplete) for task in run.tasks
+        }
         batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
         state.arrivals += 1
         state.batches[batch.key] = batch
