@@ -9,7 +9,7 @@ TYPED  := $(wildcard covey examples benchmarks)
 PROTOS := $(wildcard protos protos/third_party)
 OUT    ?= .
 
-.PHONY: setup run test check lint types law contract compose fmt proto bench bench-peers sim up down lock gpu-check clean
+.PHONY: setup run test check lint types law contract compose fmt proto bench bench-peers sim sim-moves up down lock gpu-check clean
 
 setup: .venv/.stamp  ## a second call does nothing until the lock or pyproject.toml changes
 
@@ -56,6 +56,9 @@ bench-peers: setup
 
 sim: setup  ## the same cores in virtual time; a failing run prints its seed
 	$(BIN)/python -m covey.simulator --seed $(SEED) $(ARGS)
+
+sim-moves: setup  ## a thousand worlds in which groups move while traffic runs
+	$(BIN)/python -m covey.simulator --seed $(SEED) --moving 1000 $(ARGS)
 
 up: setup  ## a local mesh that stays; its log is runs/up.log
 	mkdir -p runs && { nohup $(BIN)/covey up $(APP) $(ARGS) > runs/up.log 2>&1 & echo $$! > runs/up.pid; }

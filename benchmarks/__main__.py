@@ -9,6 +9,7 @@ BENCHMARKS = {
     "replay": "what the mesh sustains on real tracks, by offered rate, with the alerts checked",
     "grouping": "what correlation groups are worth, against everything that a user would do instead",
     "grouping_sim": "whether grouping with load is the best mode everywhere: the full grid, in the simulator",
+    "moves": "whether groups that move lose, double or reorder anything, and what that costs in latency",
     "shared_memory": "what a worker is spared that reads from the datastore of its host through shared memory",
 }
 

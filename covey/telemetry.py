@@ -94,6 +94,19 @@ class Metric(enum.Enum):
     CACHE_MISSES = ("covey.worker.cache.misses", Kind.COUNTER, "{read}", "Reads that it could have and did not")
     CACHE_EVICTED = ("covey.worker.cache.evicted", Kind.COUNTER, "{object}", "Objects that left it unasked for")
     CACHE_BYTES = ("covey.worker.cache.bytes", Kind.GAUGE, "By", "Payload bytes that it holds")
+    GROUPS_HANDED_OVER = ("covey.datastore.groups_handed_over", Kind.COUNTER, "{group}", "Groups given to other nodes")
+    BYTES_HANDED_OVER = (
+        "covey.datastore.bytes_handed_over",
+        Kind.COUNTER,
+        "By",
+        "Payloads sent with groups that moved",
+    )
+    PARKED_FOR_ARRIVAL = (
+        "covey.datastore.parked_for_arrival",
+        Kind.COUNTER,
+        "{request}",
+        "Requests that waited for a group on its way",
+    )
     GPU_BUSY = ("hw.gpu.utilization", Kind.GAUGE, "1", "Share of the last moments in which a kernel ran")
     GPU_MEMORY = ("hw.gpu.memory.usage", Kind.GAUGE, "By", "Memory of the GPU that is in use")
     EPOCH = ("covey.epoch", Kind.GAUGE, "1", "The leader's epoch, as this process knows it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from covey.simulator.hardware import read_profile
 from covey.simulator.mesh import Size
 from covey.simulator.recorded import recorded_actors
 from covey.simulator.report import summarise
-from covey.simulator.scenarios import Load, long_world
+from covey.simulator.scenarios import Load, long_world, moving_world
 from covey.simulator.violation import Violation
 
 
@@ -44,9 +45,13 @@ def main(
     profile: Annotated[str, typer.Option(help="A profile in DATA for the stage predict, such as titanx_vgg_s.")] = "",
     arrivals: Annotated[str, typer.Option(help="A trace in DATA for the arrivals, instead of RATE.")] = "",
     tracks: Annotated[str, typer.Option(help="Tracks whose scenes say how many actors there are: quickstart.")] = "",
+    moving: Annotated[int, typer.Option(help="Instead: so many short worlds, from SEED on, in which groups move.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON.")] = False,
 ) -> None:
     """Run the production cores of all four services on the collision traffic, in virtual time."""
+    if moving:
+        _move(seed, moving)
+        return
     load = Load(
         seconds=3600 * hours,
         rate=rate,
@@ -70,6 +75,29 @@ def main(
         raise typer.Exit(1) from violation
     summary = summarise(run, seed, time.perf_counter() - started)
     typer.echo(summary.as_json() if as_json else summary.as_text())
+
+
+def _move(first: int, count: int) -> None:
+    """Short worlds in which groups move while traffic runs; the last line says what they came to, as JSON."""
+    started = time.perf_counter()
+    broken: list[int] = []
+    moves = handed_over = events = 0
+    for seed in range(first, first + count):
+        try:
+            world = moving_world(seed)
+        except Violation as violation:
+            broken.append(seed)
+            typer.echo(f"violation: seed {seed}: {violation}", err=True)
+            continue
+        moves += world.moves
+        handed_over += world.handed_over
+        events += len(world.run.clients.sent)
+        if (seed - first + 1) % 100 == 0:
+            typer.echo(f"{seed - first + 1} worlds, {len(broken)} broken", err=True)
+    figures = {"worlds": count, "broken": broken, "events": events, "moves": moves, "groups_handed_over": handed_over}
+    typer.echo(json.dumps({**figures, "seconds": round(time.perf_counter() - started, 1)}))
+    if broken:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,11 @@ class Mesh:
         assert isinstance(found, GatewayProcess)
         return found
 
+    def node(self, name: str) -> DatastoreProcess:
+        found = self.processes[name]
+        assert isinstance(found, DatastoreProcess)
+        return found
+
     def worker(self, name: str) -> WorkerProcess:
         found = self.processes[name]
         assert isinstance(found, WorkerProcess)

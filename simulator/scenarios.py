@@ -148,6 +148,12 @@ class Moving:
     run: Run
     moves: int
 
+    @property
+    def handed_over(self) -> int:
+        """Groups that one node has taken over from another."""
+        mesh = self.run.mesh
+        return sum(mesh.node(name).core.state.counts.groups_handed_over for name in mesh.nodes)
+
 
 def moving_world(seed: int, events: int = 80) -> Moving:
     """Groups are pinned here and there while events come, and a node joins; in one world of three with faults too.

@@ -14,7 +14,15 @@ from covey.model import Answer, GroupId, KeyRead, Node, ObjectRef, Placement, Re
 from covey.services.datastore.core.commands import Command, LeaveNode, ReachNode, Report, Send, Tell
 from covey.services.datastore.core.machine import DatastoreCore
 from covey.services.datastore.core.state import Limits, State, check_invariants
-from covey.services.datastore.core.stimuli import Asked, LeaderSaid, LinkEnded, NodeLost, NodeReached, NodeSaid, Stimulus
+from covey.services.datastore.core.stimuli import (
+    Asked,
+    LeaderSaid,
+    LinkEnded,
+    NodeLost,
+    NodeReached,
+    NodeSaid,
+    Stimulus,
+)
 
 SCOPE = Scope("default", "notes")
 POOL = PoolDeclaration("notes", "/notes/{group}/{name}", "template", "{group}", ttl_s=1e6)
@@ -199,7 +207,9 @@ class MovingWorld:
 
     def put(self, node: str, group: str, name: str, payload: bytes = b"x", emission: bytes = b"") -> int:
         """Put an object on a node; the number of the request, whose answer may take a while."""
-        return self._put(node, ObjectRef("notes", f"/notes/{group}/{name}", group, size=len(payload)), payload, emission)
+        return self._put(
+            node, ObjectRef("notes", f"/notes/{group}/{name}", group, size=len(payload)), payload, emission
+        )
 
     def put_tick(self, node: str, key: str) -> int:
         """Put an object that is a group of its own."""

@@ -87,7 +87,10 @@ outcomes = ended(
 priorities = st.sampled_from(Priority)
 events = st.builds(Event, scopes, words, refs, st.none() | blobs, priorities, instants, words, st.booleans(), words)
 placements = st.builds(
-    Placement, numbers, some(st.builds(Node, words, words)), st.dictionaries(st.builds(GroupId, scopes, words), words)
+    Placement,
+    numbers,
+    some(st.builds(Node, words, words, numbers)),
+    st.dictionaries(st.builds(GroupId, scopes, words), words),
 )
 
 rules = st.just(("", "")) | st.tuples(st.sampled_from(["template", "pattern", "function"]), words)
@@ -146,17 +149,40 @@ scheduler_to_gateway = st.builds(m.OutcomeReady, outcomes) | st.builds(m.StoreAg
 scheduler_to_worker = batches | st.builds(m.CancelTasks, numbers, some(numbers)) | beats | views | leader_joined
 worker_to_scheduler = reports | beats | st.builds(m.WorkerJoined, words, words, words, counts, some(words), numbers)
 scheduler_to_datastore = st.builds(m.Horizon, numbers, exact_spans) | beats | views | leader_joined
-datastore_to_scheduler = st.builds(m.NodeJoined, words, words, numbers) | beats
+datastore_to_scheduler = st.builds(m.NodeJoined, words, words, numbers, placements) | beats
+group_ids = st.builds(GroupId, scopes, words)
+kept_versions = st.builds(
+    m.KeptVersion, refs, blobs, blobs, past_instants, st.none() | past_instants, st.none() | past_instants
+)
 to_datastore = (
     st.builds(m.Put, numbers, scopes, refs, blobs, blobs, st.none() | numbers)
     | st.builds(m.Get, numbers, scopes, some(reads), instants, some(words), some(refs), st.booleans())
     | st.builds(m.Watch, numbers, scopes, words)
     | st.builds(m.EndWatch, numbers)
+    | st.builds(m.MeetNode, numbers, words, numbers)
+    | st.builds(m.HandingOver, numbers, numbers, some(group_ids), st.booleans())
+    | st.builds(m.HandedOver, numbers, numbers)
+    | st.builds(m.CopiesMade, numbers)
+    | st.builds(
+        m.HandOver,
+        numbers,
+        numbers,
+        numbers,
+        group_ids,
+        numbers,
+        some(kept_versions),
+        some(st.builds(ObjectName, words, words)),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    )
 )
 from_datastore = (
     ended(m.PutDone, request=numbers, ref=st.none() | refs)
     | st.builds(m.GetDone, numbers, some(answers), some(st.builds(m.SharedFile, tiny, tiny, words, numbers, numbers)))
     | ended(m.Watched, request=numbers, value=st.none() | values)
+    | st.builds(m.NodeMet, numbers, numbers, numbers, some(numbers))
+    | st.builds(m.HandOverDone, numbers, st.booleans())
 )
 
 UNIONS = {

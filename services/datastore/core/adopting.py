@@ -149,7 +149,6 @@ def _stay(state: State, group: Group) -> None:
     group.leaving = False
     if group.copy_of:
         group.copy_of, group.copied_at, group.ours = "", -1, False
-        group.number = max(group.number, state.number_floor)
     if state.moves.member:
         copying.renew(state, group)
     groups.forget_if_empty(state, group)

@@ -98,8 +98,9 @@ def proceed(state: State, now: float, out: list[Command]) -> None:
 
 
 def _announce(state: State, peer: Peer, epoch: int, out: list[Command]) -> None:
-    """Say which groups come. Those whose last piece was sent are there before this, and are not named."""
-    left = deque(peer.queue)
+    """Say which groups come, or may come: those that were given to some node under an earlier placement, too."""
+    given = [group_id for group_id in state.moves.leaving if state.groups[group_id].given]
+    left = deque([*peer.queue, *(group_id for group_id in given if state.homes.of(group_id) == peer.node.id)])
     while True:
         names = tuple([left.popleft() for _ in range(min(GROUPS_ANNOUNCED, len(left)))])
         out.append(Tell(peer.link, HandingOver(epoch, state.number_floor, names, more=bool(left))))

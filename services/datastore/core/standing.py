@@ -23,12 +23,10 @@ def awaited(state: State, group_id: GroupId) -> tuple[Arrival, ...]:
     homes, moves = state.homes, state.moves
     if not moves.member or homes.of(group_id) != state.node:
         raise Moved(f"group {group_id.group!r} does not live on node {state.node}")
-    if moves.settled == homes.placement.epoch:
-        return ()
     group = state.groups.get(group_id)
-    if not _may_come(state, group_id):
-        if group is not None:
-            group.ours = True
+    if moves.settled == homes.placement.epoch or not _may_come(state, group_id):
+        if group is not None and not group.ours:  # a node that is gone may have gone on from what is here
+            group.ours, group.number = True, max(group.number, state.number_floor)
         return ()
     is_given = group is not None and group.given
     if not is_given and ((group is not None and group.ours) or has_stayed(state, group_id)):

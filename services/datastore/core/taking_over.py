@@ -60,6 +60,9 @@ def hear(state: State, link: int, message: HandedOver) -> None:
     name = _giver_at(state, link)
     if name:
         state.moves.heard[name] = message.epoch
+        if state.moves.givers[name].announced == message.epoch:
+            state.moves.givers[name].coming.clear()
+            state.moves.informed = True
         state.number_floor = max(state.number_floor, message.number)
 
 
