@@ -69,6 +69,7 @@ def _strike(mesh: Mesh, incident: Incident, rng: random.Random, leeway: Leeway) 
     mesh.world.note(f"{incident.kind} {incident.target}")
     leeway.unavailable = True
     leeway.volatile_lost = leeway.volatile_lost or incident.takes_memory
+    leeway.led_anew = leeway.led_anew or incident.kind in ("crash_leader", "fail_over")
     KINDS[incident.kind](mesh, incident, rng)
 
 

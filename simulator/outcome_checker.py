@@ -29,6 +29,8 @@ class Leeway:
     """Something was broken: an event may end UNAVAILABLE or late."""
     volatile_lost: bool = False
     """A node was lost, or taken for lost, and what it held in memory with it."""
+    led_anew: bool = False
+    """Another leader took over, which may take for accepted what a dropped task has put (a known limit)."""
 
 
 class OutcomeChecker:
@@ -91,7 +93,7 @@ class OutcomeChecker:
         if found != sorted(actors) and not outcome.incomplete:
             raise Violation(f"the alert of {sent.id} was made from {found}, not from {sorted(actors)}")
         versions = dict.fromkeys(member.version for member in members)
-        if len(versions) > 1 and not self._leeway.volatile_lost:
+        if len(versions) > 1 and not (self._leeway.volatile_lost or self._leeway.led_anew):
             raise Violation(f"the alert of {sent.id} mixes positions from the states {list(versions)}")
         for member in members:
             self._check_history(sent, outcome, member)

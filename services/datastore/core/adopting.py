@@ -149,6 +149,7 @@ def _stay(state: State, group: Group) -> None:
     group.leaving = False
     if group.copy_of:
         group.copy_of, group.copied_at, group.ours = "", -1, False
+        groups.forget_durable(state, group)
     if state.moves.member:
         copying.renew(state, group)
     groups.forget_if_empty(state, group)

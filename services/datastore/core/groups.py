@@ -229,6 +229,14 @@ def unload(state: State, group: Group, volatile_too: bool) -> None:
     group.loading = Loading.ABSENT
 
 
+def forget_durable(state: State, group: Group) -> None:
+    """Another node may have put durable objects since: what storage has is read again when somebody asks."""
+    is_loading = group.loading is Loading.UNDER_WAY
+    unload(state, group, volatile_too=False)
+    if is_loading:
+        group.loading, group.is_stale = Loading.UNDER_WAY, True
+
+
 def lose_volatile(state: State, group: Group) -> None:
     """Lose the objects of a group that are in memory alone, and mark them so."""
     for history in [history for history in group.histories.values() if not history.pool.durable]:

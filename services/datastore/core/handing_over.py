@@ -172,6 +172,7 @@ def _next_piece(state: State, peer: Peer, giving: Giving) -> HandOver:
         copying.sent_whole(state, peer, group, moves.last_request)
     elif is_last:
         group.given = moves.last_request
+        groups.forget_durable(state, group)
         del peer.queue[group.id]
     return HandOver(
         request=moves.last_request,

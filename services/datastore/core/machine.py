@@ -199,6 +199,8 @@ class DatastoreCore(Requests):
         if not loaded.failed:
             groups.forget_unclaimed(self.state, group)
         self._resolve(GroupLoad(group.id), (), now, loaded.failed)
+        if not group.copy_of and not lives_here(self.state, group.id):
+            groups.forget_durable(self.state, group)
         groups.forget_if_empty(self.state, group)
 
     def _keys_found(self, found: KeysFound, now: float) -> None:

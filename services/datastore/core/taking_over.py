@@ -13,7 +13,7 @@ from covey.services.datastore.core.admission import place_of
 from covey.services.datastore.core.commands import Command, Record, Send
 from covey.services.datastore.core.handing_over import come_back, discard
 from covey.services.datastore.core.moving import Giver
-from covey.services.datastore.core.state import Address, Group, History, Loading, PoolId, SeriesId, State, Version
+from covey.services.datastore.core.state import Address, Group, History, PoolId, SeriesId, State, Version
 
 REFUSED_KEPT = 64
 """Refusals that are remembered of a giver: more than it may have sent without hearing of one."""
@@ -147,12 +147,12 @@ def _keep_copy(state: State, name: str, message: HandOver) -> None:
     group.number = max(group.number, message.number)
     for version in message.versions:
         if state.pools[PoolId(group.id.scope, version.ref.pool)][0].durable:
-            group.is_stale = group.loading is Loading.UNDER_WAY
-            groups.unload(state, group, volatile_too=False)  # storage has it, and is asked when somebody reads
+            groups.forget_durable(state, group)
         else:
             _store(state, group, version)
     if message.last:
         group.copied_at = message.epoch
+        groups.forget_durable(state, group)
     state.moves.arrived.append(group.id)
     groups.forget_if_empty(state, group)
 
@@ -174,6 +174,7 @@ def _keep(state: State, name: str, message: HandOver) -> None:
         del moves.arriving[group.id]
         moves.givers[name].coming.pop(group.id, None)
         group.ours = group.ours or message.sure
+        groups.forget_durable(state, group)
         moves.arrived.append(group.id)
         copying.renew(state, group)
         groups.forget_if_empty(state, group)
