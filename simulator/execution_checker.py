@@ -142,7 +142,8 @@ class ExecutionChecker:
         before = self._acceptances.get((key, left))
         self._acceptances[key, left] = accepted
         expected = self._lines.get(key, 0)
-        is_handover = epoch > 1 and accepted.read > expected
+        # Under a later leader a task may run that an earlier one accepted: it finds what it read and left then.
+        is_handover = epoch > 1 and (accepted.read > expected or accepted.read < left < expected)
         # A home that was taken for lost and comes back still has what it had, accepted by this leader or another.
         is_known = epoch > 1 or accepted.read == 0 or (key, accepted.read) in self._acceptances
         is_stale = self._leeway.volatile_lost and is_known

@@ -17,6 +17,7 @@ from covey.services.datastore.core.state import (
     OVERHEAD_BYTES,
     Address,
     Group,
+    GroupLoad,
     History,
     IndexEntry,
     Lapse,
@@ -231,6 +232,8 @@ def unload(state: State, group: Group, volatile_too: bool) -> None:
 
 def forget_durable(state: State, group: Group) -> None:
     """Another node may have put durable objects since: what storage has is read again when somebody asks."""
+    for parked in state.parked.values():
+        parked.found.pop(GroupLoad(group.id), None)
     is_loading = group.loading is Loading.UNDER_WAY
     unload(state, group, volatile_too=False)
     if is_loading:

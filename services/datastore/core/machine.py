@@ -199,7 +199,7 @@ class DatastoreCore(Requests):
         if not loaded.failed:
             groups.forget_unclaimed(self.state, group)
         self._resolve(GroupLoad(group.id), (), now, loaded.failed)
-        if not group.copy_of and not lives_here(self.state, group.id):
+        if self.state.node not in self.state.homes.readers(group.id):
             groups.forget_durable(self.state, group)
         groups.forget_if_empty(self.state, group)
 
