@@ -81,7 +81,7 @@ def _move(first: int, count: int) -> None:
     """Short worlds in which groups move while traffic runs; the last line says what they came to, as JSON."""
     started = time.perf_counter()
     broken: list[int] = []
-    moves = handed_over = events = 0
+    moves = handed_over = events = mixed = 0
     for seed in range(first, first + count):
         try:
             world = moving_world(seed)
@@ -92,9 +92,17 @@ def _move(first: int, count: int) -> None:
         moves += world.moves
         handed_over += world.handed_over
         events += len(world.run.clients.sent)
+        mixed += world.run.mixed
         if (seed - first + 1) % 100 == 0:
             typer.echo(f"{seed - first + 1} worlds, {len(broken)} broken", err=True)
-    figures = {"worlds": count, "broken": broken, "events": events, "moves": moves, "groups_handed_over": handed_over}
+    figures = {
+        "worlds": count,
+        "broken": broken,
+        "events": events,
+        "moves": moves,
+        "groups_handed_over": handed_over,
+        "mixed": mixed,
+    }
     typer.echo(json.dumps({**figures, "seconds": round(time.perf_counter() - started, 1)}))
     if broken:
         raise typer.Exit(1)

@@ -47,6 +47,8 @@ class Run:
     mesh: Mesh
     clients: Clients
     incidents: list[faults.Incident] = field(default_factory=list)
+    mixed: int = 0
+    """Alerts that a change of leader has made of two states."""
 
     @property
     def statuses(self) -> Counter[str]:
@@ -80,7 +82,7 @@ def short_world(seed: int, events: int = 60, ways: Ways | None = None) -> Run:
         scene = habits.choice(scenes)
         world.at(min(instant, heal_at), _send_some, mesh, clients, habits, scene, poison if poisons else None)
     _heal_and_finish(mesh, clients, checkers, scenes, heal_at, bool(incidents))
-    return Run(world, mesh, clients, incidents)
+    return Run(world, mesh, clients, incidents, checkers.outcomes.mixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ def moving_world(seed: int, events: int = 80) -> Moving:
     for instant in islice(poisson(events / sending_s, world.random("arrivals"), READY_S), events):
         world.at(min(instant, heal_at), _send_some, mesh, clients, habits, habits.choice(scenes), None)
     _heal_and_finish(mesh, clients, checkers, scenes, heal_at, bool(incidents))
-    return Moving(Run(world, mesh, clients, incidents), mover.moves)
+    return Moving(Run(world, mesh, clients, incidents, checkers.outcomes.mixed), mover.moves)
 
 
 def _send_some(

@@ -53,12 +53,8 @@ def build(name: str, *, grouped: bool = True) -> covey.Pipeline:
     def collide(batch: covey.Batch) -> None:
         """Which pairs of one scene come too close at the same step?"""
         for task in batch:
-            domain = domain_of(str(task.fields["scene"]))
-            actors = [member.actor for member in task.members]
-            paths = [member.value for member in task.members]
-            for close in separation.close_pairs(actors, paths, domain):
-                alert = {"step": close.step, "horizontal_m": close.horizontal_m, "vertical_m": close.vertical_m}
-                task.emit(alerts, alert, pair=close.pair)
+            for pair, alert in separation.alerts_of(str(task.fields["scene"]), task.members):
+                task.emit(alerts, alert, pair=pair)
 
     return app
 

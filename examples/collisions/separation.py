@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from examples.collisions.domain import Domain
+from examples.collisions.domain import Domain, domain_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,6 +39,13 @@ def close_pairs(actors: Sequence[str], paths: npt.ArrayLike, domain: Domain) -> 
         ClosePair(f"{names[first[p]]}-{names[second[p]]}", int(s), float(horizontal_m[p, s]), float(vertical_m[p, s]))
         for p, s in ((p, steps[p]) for p in np.flatnonzero(close.any(axis=1)))
     ]
+
+
+def alerts_of(scene: str, members: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield pair and alert of those that come too close, of the predictions of one tick."""
+    paths = [member.value for member in members]
+    for close in close_pairs([member.actor for member in members], paths, domain_of(scene)):
+        yield close.pair, {"step": close.step, "horizontal_m": close.horizontal_m, "vertical_m": close.vertical_m}
 
 
 def near_ties(actors: Sequence[str], paths: npt.ArrayLike, domain: Domain) -> list[str]:

@@ -160,12 +160,12 @@ class SchedulerShell:
         for tenant, declaration in await self._registry.declarations():
             self._driver.post(Declared(tenant, declaration))
         self._driver.post(GroupsPinned(await self._metadata.pins()))
-        await self.write_reads()
         for kind in self._dials:
             for member in await self._registry.members(kind):
                 if (kind, member.id) not in self._dialled:
                     self._dialled[kind, member.id] = member.address
                     group.create_task(self._speak_with(member))
+        await self.write_reads()
 
     async def write_reads(self) -> None:
         """Write behind what tasks have read together. Raises Unavailable; what was held is then lost."""

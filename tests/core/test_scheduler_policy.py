@@ -224,6 +224,10 @@ def test_a_later_leader_goes_on_from_what_the_earlier_one_decided() -> None:
     assert world.core.state.balance.placed == {group: "n1"}
     assert list(world.core.state.balance.together) == [SCOPE]
     assert world.core.state.balance.replicas == {group: ("n0",)}
+    world.wait(1.5)
+    assert world.core.state.homes.readers(group) == ("n1", "n0")  # nobody has read it yet, nor for long not
+    world.wait(20)
+    assert world.core.state.homes.readers(group) == ("n1",)
 
 
 # --- replicas --------------------------------------------------------------------------------------------------------

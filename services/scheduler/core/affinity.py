@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from covey.messages import BatchReport
 from covey.services.scheduler.core.latency import WEIGHT
+from covey.services.scheduler.core.queues import live
 from covey.services.scheduler.core.state import Batch, StageId, StagePlan, State, TaskState, Worker
 
 KEEP = 0.98
@@ -125,7 +126,7 @@ def queue_wait_s(state: State, costs: Costs, head: TaskState, node: str, now: fl
     ahead_s = 0.0
     for stage, homes in state.queues.items():
         queue = homes.get(node)
-        if queue and stage != head.plan.id and queue[0][0] < head.urgency:
+        if stage != head.plan.id and queue and live(queue) and queue[0][0] < head.urgency:
             ahead_s += costs.compute_s(stage, min(len(queue), queue[0][2].plan.declaration.batch_max))
     return min(free_in_s(worker, costs, now) for worker in able) + ahead_s / sum(worker.lanes for worker in able)
 

@@ -18,6 +18,7 @@ from covey.services.scheduler.core import membership
 from covey.services.scheduler.core.placement import place_anew
 from covey.services.scheduler.core.state import State
 from covey.services.scheduler.core.step import Step
+from covey.services.scheduler.core.weights import Readers
 
 LOOK_S = 1.0
 SHARE = 0.3
@@ -30,6 +31,8 @@ LOAD_MIN = 0.05
 """A node that is busy for a smaller share of its time has nothing to give away."""
 GAIN_MIN = 0.05
 """A move must take so much off the load of the busiest node."""
+PLACED_MAX = 10_000
+"""Groups that live elsewhere than by default, since everyone has to know them."""
 KEPT_S = 10.0
 CARRIED_BYTES_PER_S = 50e6
 PAYBACK_S = 10.0
@@ -44,6 +47,9 @@ def adopt(state: State, placement: Placement) -> None:
     state.balance.placed = {group: node for group, node in placement.exceptions.items() if group not in state.pins}
     state.balance.together = dict.fromkeys(placement.together)
     state.balance.replicas = dict(placement.replicas)
+    for group, nodes in placement.replicas.items():
+        # They were read there a moment ago; if they are no longer, their means fade, and the replicas go.
+        state.balance.readers[group] = Readers(dict.fromkeys(nodes, READS_MIN))
 
 
 def look(step: Step) -> None:
@@ -166,5 +172,7 @@ def _loads(state: State, able: list[str], lanes: dict[str, int]) -> tuple[dict[s
 
 def _place(state: State, root: GroupId, node: str, now: float) -> None:
     state.balance.placed[root] = node
+    if len(state.balance.placed) > PLACED_MAX:
+        del state.balance.placed[next(iter(state.balance.placed))]  # it goes home again
     state.balance.weights[root].moved_at = now
     state.balance.moves += 1

@@ -20,6 +20,7 @@ from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
+from covey.services.scheduler.core.queues import Queue, live
 from covey.services.scheduler.core.recording import is_recorded
 from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
@@ -27,14 +28,13 @@ from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
 
 Drop = Callable[[Step, TaskState, Status, Reason, str], None]
-May = Callable[[Worker, TaskState, str], bool]
+May = Callable[[Step, Worker, TaskState, str], bool]
 """Whether a worker may take the next batch, with that task at its head, from the queue of a node."""
 SOON_S = 0.0005
 """Nobody wakes for less."""
 ANYWHERE = ""
 """The queue of tasks that any worker may take: locality counts for nothing."""
 LEAST_URGENT = Urgency(Priority.LOW, math.inf, 0)
-Queue = list[tuple[Urgency, int, TaskState]]
 
 
 def enqueue(step: Step, task: TaskState) -> None:
@@ -75,15 +75,13 @@ def dispatch(step: Step, drop: Drop) -> None:
     """
     state = step.state
     state.dispatch_at = None
-    _fill(
-        step,
-        drop,
-        0,
-        lambda worker, head, node: (
-            node in (worker.node, ANYWHERE) or pays_away(state, step.costs, head, node, step.now)
-        ),
-    )
-    _fill(step, drop, state.limits.batches_ahead, lambda worker, head, node: _is_soon(step, worker, head, node))
+    _fill(step, drop, 0, _starts_earliest)
+    _fill(step, drop, state.limits.batches_ahead, _is_soon)
+
+
+def _starts_earliest(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
+    """Whether an idle lane is where the batch would start earliest."""
+    return node in (worker.node, ANYWHERE) or pays_away(step.state, step.costs, head, node, step.now)
 
 
 def _is_soon(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
@@ -108,18 +106,6 @@ def _fill(step: Step, drop: Drop, ahead: int, may: May) -> None:
                 found = True
 
 
-def live(queue: Queue) -> Queue:
-    """The queue without the entries at its head that no longer count."""
-    while queue and not _counts(queue[0]):
-        heapq.heappop(queue)
-    return queue
-
-
-def _counts(entry: tuple[Urgency, int, TaskState]) -> bool:
-    urgency, _, task = entry
-    return task.phase is Phase.QUEUED and task.urgency == urgency
-
-
 def _idlest_first(step: Step) -> list[Worker]:
     """The one that has waited longest for a batch first, among equals."""
     return sorted(step.state.workers.values(), key=lambda each: (len(each.batches) / each.lanes, each.last_batch))
@@ -135,9 +121,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
         for node, queue in homes.items():
             if not queue or not live(queue) or not worker.runs(queue[0][2].plan):
                 continue
-            if not may(worker, queue[0][2], node):
-                continue
-            if best is None or queue[0][0] < best[0]:
+            if (best is None or queue[0][0] < best[0]) and may(step, worker, queue[0][2], node):
                 best = (queue[0][0], stage, node)
     if best is None:
         return False
@@ -148,7 +132,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node])), drop)
     if not idle_lanes(step.state, plan, but=worker):
         for other in sorted(homes, key=lambda name: homes[name][0][0] if homes[name] else LEAST_URGENT):
-            if live(homes[other]) and may(worker, homes[other][0][2], other):
+            if live(homes[other]) and may(step, worker, homes[other][0][2], other):
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
     tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
     if tasks:

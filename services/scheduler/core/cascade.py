@@ -21,11 +21,9 @@ from covey.model import (
     event_identity,
     task_identity,
 )
-from covey.services.scheduler.core import ordering
+from covey.services.scheduler.core import foreseeing, ordering
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
-from covey.services.scheduler.core.foreseeing import prefetch
-from covey.services.scheduler.core.foreseeing import remember as remember_for_next
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import use_group
 from covey.services.scheduler.core.state import (
@@ -39,7 +37,7 @@ from covey.services.scheduler.core.state import (
     Urgency,
 )
 from covey.services.scheduler.core.step import Step, move
-from covey.services.scheduler.core.weighing import note_emission
+from covey.services.scheduler.core.weighing import note_emissions
 
 TIMERS_SPARE = 1_000
 
@@ -56,7 +54,7 @@ def begin(step: Step, peer: int, event: Event, plan: PipelinePlan, reserved: int
     state.reserved += reserved
     state.cascades[identity] = cascade
     look_again(step, cascade, event.deadline)
-    prefetch(step, cascade)
+    foreseeing.prefetch(step, cascade)
     plant(step, cascade)
 
 
@@ -117,7 +115,7 @@ def _make_task(
     cascade.tasks[task.number] = task
     cascade.open_by_stage[plan.id.name] = cascade.open_by_stage.get(plan.id.name, 0) + 1
     ordering.enter(step, task)
-    remember_for_next(state, task)
+    foreseeing.remember(state, task)
 
 
 # --- the end of a task -----------------------------------------------------------------------------------------------
@@ -133,9 +131,9 @@ def accept(step: Step, task: TaskState, report: TaskReport) -> None:
     for emission in report.emissions:
         ref = emission.value.ref
         _note_use(step, cascade.plan, ref)
-        note_emission(step.state, task, ref)
         if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
             left_version = ref.version
+    note_emissions(step.state, task, [emission.value.ref for emission in report.emissions])
     if task.plan.state_pool is not None and not task.repeats:
         cascade.accepted_states[task.identity] = (task.state_version, task.state_as_of)
     _close(step, task, left_version)

@@ -14,6 +14,7 @@ from covey.declaration import NeedKind
 from covey.messages import Prefetch
 from covey.model import GroupId, KeyRead
 from covey.services.scheduler.core.commands import Send
+from covey.services.scheduler.core.lru import entry
 from covey.services.scheduler.core.state import Cascade, Foresight, StagePlan, State, TaskState, Worker
 from covey.services.scheduler.core.step import Step
 
@@ -28,7 +29,7 @@ def remember(state: State, task: TaskState) -> None:
     """Note what a later stage's task works on and where, for the next event of the group."""
     if not task.plan.foreseeable:
         return
-    foresight = _of_group(state, task.cascade)
+    foresight = entry(state.foresights, _group_of(task.cascade), Foresight, GROUPS_MAX)
     if foresight.event != task.cascade.identity:
         foresight.event = task.cascade.identity
         foresight.tasks = []
@@ -93,15 +94,3 @@ def _worker_at(state: State, node: str) -> Worker | None:
 
 def _group_of(cascade: Cascade) -> GroupId:
     return GroupId(cascade.event.scope, cascade.event.ref.group)
-
-
-def _of_group(state: State, cascade: Cascade) -> Foresight:
-    group = _group_of(cascade)
-    found = state.foresights.get(group)
-    if found is None:
-        found = state.foresights[group] = Foresight()
-        if len(state.foresights) > GROUPS_MAX:
-            state.foresights.popitem(last=False)
-    else:
-        state.foresights.move_to_end(group)
-    return found

@@ -18,12 +18,13 @@ from covey.services.scheduler.core import balancing, membership, ordering, recor
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.admission import submit
 from covey.services.scheduler.core.affinity import Costs
-from covey.services.scheduler.core.batching import dispatch, enqueue, live
+from covey.services.scheduler.core.batching import dispatch, enqueue
 from covey.services.scheduler.core.commands import Command, WriteMetadata
 from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.policy import Policy
+from covey.services.scheduler.core.queues import live
 from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (

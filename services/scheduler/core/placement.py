@@ -1,7 +1,8 @@
-"""Where does a group live, and where should a task run?
+"""Which nodes hold what a task reads?
 
-The default home is rendezvous hashing over the ready nodes; pins are exceptions. A task's home is where most of what
-it reads lives. Reads name the nodes that can answer them, so that nobody else has to know the rules.
+A placement is drawn up of the ready nodes, what operators pin and what `balancing` decides; `covey.homes` reads it. A
+task's home is where most of what it reads lives. Reads name the nodes that can answer them, so that nobody else has to
+know the rules.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from covey.grouping import TemplateRule
 from covey.homes import Homes
 from covey.model import GroupId, KeyRead, LastRead, Node, ObjectRef, Placement, Read, Scope
 from covey.services.scheduler.core.commands import GroupRecord
+from covey.services.scheduler.core.lru import entry
 from covey.services.scheduler.core.state import GroupUse, State, TaskState
 
 Fields = Mapping[str, str | int]
@@ -189,13 +191,7 @@ def _index(task: TaskState) -> int:
 
 def use_group(state: State, group: GroupId, home: str, objects: int, size: int) -> None:
     """Count a use of a group; the least recently used are forgotten."""
-    use = state.groups.get(group)
-    if use is None:
-        use = state.groups[group] = GroupUse(home)
-        if len(state.groups) > state.limits.groups_max:
-            state.groups.popitem(last=False)
-    else:
-        state.groups.move_to_end(group)
+    use = entry(state.groups, group, GroupUse, state.limits.groups_max)
     use.home = home
     use.objects += objects
     use.size += size

@@ -290,7 +290,7 @@ class Foresight:
 class GroupUse:
     """What is known of a group's weight, for placement."""
 
-    home: str
+    home: str = ""
     objects: int = 0
     size: int = 0
     uses: int = 0

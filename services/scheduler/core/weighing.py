@@ -7,17 +7,14 @@ record). `balancing` decides by it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Sequence
 
 from covey.homes import stem_of
 from covey.messages import BatchReport
 from covey.model import GroupId, KeyRead, ObjectRef, Read, Scope
+from covey.services.scheduler.core.lru import entry
 from covey.services.scheduler.core.state import Batch, State, TaskState
 from covey.services.scheduler.core.weights import Readers, Weight
-
-T = TypeVar("T")
 
 WEIGHTS_MAX = 10_000
 READERS_MAX = 1_000
@@ -34,20 +31,20 @@ def weigh(state: State, batch: Batch, report: BatchReport) -> None:
             weight.busy_now += share_s
 
 
-def note_emission(state: State, task: TaskState, ref: ObjectRef) -> None:
-    """Count what a task has put: its bytes, and whether it went to another group of the same stem."""
+def note_emissions(state: State, task: TaskState, emitted: Sequence[ObjectRef]) -> None:
+    """Count what a task has put: its bytes, and whether some of it went to another group of the same stem."""
     if not state.policy.balance:
         return
-    scope = task.plan.id.scope
-    weight = _weight_of(state, task)
-    if weight is not None:
-        weight.put_now += ref.size
-    emitted, own = GroupId(scope, ref.group), _group_of(task)
-    if own not in (None, emitted) and _stem(own) == _stem(emitted):
-        state.balance.together[scope] = None
-    readers = state.balance.readers.get(emitted)
-    if readers is not None:
-        readers.puts_now += 1
+    weight, own = _weight_of(state, task), _group_of(task)
+    for ref in emitted:
+        group = GroupId(task.plan.id.scope, ref.group)
+        if weight is not None:
+            weight.put_now += ref.size
+        if own is not None and own != group and _stem(own) == _stem(group):
+            state.balance.together[group.scope] = None
+        readers = state.balance.readers.get(group)
+        if readers is not None:
+            readers.puts_now += 1
 
 
 def note_reads(state: State, needs: tuple[tuple[str, tuple[Read, ...]], ...], scope: Scope, node: str) -> None:
@@ -59,7 +56,7 @@ def note_reads(state: State, needs: tuple[tuple[str, tuple[Read, ...]], ...], sc
             if isinstance(read, KeyRead) and read.version == 0 and not read.before:
                 group = GroupId(scope, read.group)
                 if state.homes.of(group) != node:
-                    readers = _entry(state.balance.readers, group, Readers, READERS_MAX)
+                    readers = entry(state.balance.readers, group, Readers, READERS_MAX)
                     readers.reads_now[node] = readers.reads_now.get(node, 0) + 1
 
 
@@ -77,20 +74,8 @@ def _weight_of(state: State, task: TaskState) -> Weight | None:
     stem = stem_of(group) if group.scope in state.balance.together else None
     if stem is None and task.plan.pool.name not in task.cascade.plan.recorded:
         return None
-    return _entry(state.balance.weights, stem or group, Weight, WEIGHTS_MAX)
+    return entry(state.balance.weights, stem or group, Weight, WEIGHTS_MAX)
 
 
 def _stem(group: GroupId) -> GroupId:
     return stem_of(group) or group
-
-
-def _entry(table: OrderedDict[GroupId, T], group: GroupId, make: Callable[[], T], most: int) -> T:
-    """The entry of a group, made if need be; the least recently used goes when there are too many."""
-    found = table.get(group)
-    if found is None:
-        found = table[group] = make()
-        if len(table) > most:
-            table.popitem(last=False)
-    else:
-        table.move_to_end(group)
-    return found
