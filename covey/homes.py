@@ -11,6 +11,9 @@ from __future__ import annotations
 from covey.grouping import ranked, rendezvous
 from covey.model import GroupId, Placement
 
+KNOWN_MAX = 65_536
+"""Homes that are remembered once they have been asked for."""
+
 
 class Homes:
     """Computed once a placement; `nodes` are the names of its nodes, in its order."""
@@ -22,18 +25,23 @@ class Homes:
         self.copied = placement.copies > 1 or bool(placement.replicas)
         """Some groups have more readers than their homes."""
         self._together = dict.fromkeys(placement.together)
+        self._known: dict[GroupId, str] = {}
 
     def of(self, group: GroupId) -> str:
         """The node where a group lives; empty without nodes. An exception that names no node of now is void."""
+        home = self._known.get(group)
+        if home is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            home = self._known[group] = self._find(group)
+        return home
+
+    def _find(self, group: GroupId) -> str:
         if not self.nodes:
             return ""
-        placed = self._exceptions.get(group)
-        if placed is not None:
-            return placed
         root = self.root_of(group)
-        if root is not group:
-            return self._exceptions.get(root) or rendezvous(*root, self.nodes)
-        return rendezvous(*group, self.nodes)
+        placed = self._exceptions.get(group) or self._exceptions.get(root)
+        return placed or rendezvous(*root, self.nodes)
 
     def nearest(self, group: GroupId, node: str) -> str:
         """The node that a reader on `node` asks: this one if it holds the group, else the group's home."""
@@ -51,9 +59,9 @@ class Homes:
     def readers(self, group: GroupId) -> tuple[str, ...]:
         """The nodes that hold a group for reads, its home first."""
         home = self.of(group)
-        replicas = self.placement.replicas.get(group, ())
-        if not replicas and self.placement.copies == 1:
+        if not self.copied:
             return (home,)
+        replicas = self.placement.replicas.get(group, ())
         hashed = ranked(*group, self.nodes) if self.placement.copies > 1 else ()
         default = [node for node in hashed if node != home][: self.placement.copies - 1]
         return tuple(dict.fromkeys([home, *default, *(node for node in replicas if node in self.nodes)]))

@@ -7,7 +7,6 @@ know the rules.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -71,20 +70,26 @@ def task_homes(task: TaskState, state: State) -> tuple[str, ...]:
     The state counts twice: it is read to be written again.
     """
     scope, homes = task.plan.id.scope, state.homes
-    held: Counter[str] = Counter()
+    held: dict[str, int] = {}
+
+    def count(nodes: tuple[str, ...], weight: int = 1) -> None:
+        for node in nodes:
+            held[node] = held.get(node, 0) + weight
+
     if task.trigger is not None:
-        held.update(homes.readers(GroupId(scope, task.trigger.ref.group)))
+        count(homes.readers(GroupId(scope, task.trigger.ref.group)))
     for member in task.members:
-        held.update(homes.readers(GroupId(scope, member.ref.group)))
+        count(homes.readers(GroupId(scope, member.ref.group)))
     for (_, reads), pool in zip(reads_of(task, state), task.plan.needs, strict=True):
         for read in reads:
             if isinstance(read, KeyRead):
-                readers = homes.readers(GroupId(scope, read.group))
-                held.update(readers * 2 if pool is task.plan.state_pool else readers)
+                count(homes.readers(GroupId(scope, read.group)), 2 if pool is task.plan.state_pool else 1)
             elif isinstance(read, LastRead) and len(read.nodes) == 1:
-                held.update(read.nodes)
-    most = max(held.values(), default=0)
-    return tuple([node for node, count in held.items() if count == most]) if most > 0 else homes.nodes
+                count(read.nodes)
+    if len(held) < 2:
+        return tuple(held) or homes.nodes
+    most = max(held.values())
+    return tuple([node for node, weight in held.items() if weight == most])
 
 
 def reads_near(reads: tuple[Read, ...], scope: Scope, state: State, node: str) -> tuple[Read, ...]:

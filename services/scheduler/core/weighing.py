@@ -35,16 +35,18 @@ def note_emissions(state: State, task: TaskState, emitted: Sequence[ObjectRef]) 
     """Count what a task has put: its bytes, and whether some of it went to another group of the same stem."""
     if not state.policy.balance:
         return
-    weight, own = _weight_of(state, task), _group_of(task)
-    for ref in emitted:
-        group = GroupId(task.plan.id.scope, ref.group)
-        if weight is not None:
-            weight.put_now += ref.size
-        if own is not None and own != group and _stem(own) == _stem(group):
-            state.balance.together[group.scope] = None
-        readers = state.balance.readers.get(group)
-        if readers is not None:
-            readers.puts_now += 1
+    scope, own, weight = task.plan.id.scope, _group_of(task), _weight_of(state, task)
+    if weight is not None:
+        weight.put_now += sum([ref.size for ref in emitted])
+    if own is not None and scope not in state.balance.together:
+        groups = [GroupId(scope, ref.group) for ref in emitted]
+        if any(own != group and _stem(own) == _stem(group) for group in groups):
+            state.balance.together[scope] = None
+    if state.balance.readers:
+        for ref in emitted:
+            readers = state.balance.readers.get(GroupId(scope, ref.group))
+            if readers is not None:
+                readers.puts_now += 1
 
 
 def note_reads(state: State, needs: tuple[tuple[str, tuple[Read, ...]], ...], scope: Scope, node: str) -> None:
