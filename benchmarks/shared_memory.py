@@ -1,11 +1,12 @@
-"""What does shared memory spare a worker that reads from the datastore of its host?
+"""What does shared memory spare a worker that reads from the datastore of its host, and puts into it?
 
-    python -m benchmarks.shared_memory [--gets 60] [--repeats 3]
+    python -m benchmarks.shared_memory [--objects 60] [--repeats 3]
 
-A datastore as a process of its own, and a reader in this one. Every object is read three times, one get after the
-other: over gRPC, through a file that is written for this read, and through the file that is there. Prints for each size
-the latency of a get (median) and the CPU time that both processes spent on it (mean); the last line is one JSON object,
-in which `ratio` is gRPC over the first read through a file.
+A datastore as a process of its own, and a worker's client in this one. Every object is put twice, one put after the
+other: over gRPC, and through this process's file; then it is read three times: over gRPC, through a file that is
+written for this read, and through the file that is there. Prints for each size the latency of one put or get (median)
+and the CPU time that both processes spent on it (mean); the last line is one JSON object, in which `ratio` is gRPC over
+the first time through a file.
 """
 
 from __future__ import annotations
@@ -33,16 +34,17 @@ from covey.services.datastore.servicer import services
 from covey.services.datastore.settings import DatastoreSettings
 from covey.services.datastore.sharing import SharedObjects
 from covey.services.datastore.storage.memory import MemoryStorage
-from covey.wire.datastore_client import DatastoreClient
+from covey.services.worker.settings import WorkerSettings
+from covey.wire.datastore_client import DatastoreClient, NewPut
 from covey.wire.endpoints import dial_datastore, dial_datastore_lead
 from covey.wire.server import serve
-from covey.wire.sharing import SharedFiles
+from covey.wire.sharing import SharedFiles, SharedRing
 
 KIB = 1024
 SIZES = (16 * KIB, 64 * KIB, 150_000, 256 * KIB, KIB * KIB, 4 * KIB * KIB, 8 * KIB * KIB)
 OBJECT_BYTES = 64 * KIB * KIB
 """The objects of one size, at most: what has been written for the first read is then still there for the second."""
-WAYS = ("grpc", "file", "file_again")
+WAYS = ("put_grpc", "put_file", "get_grpc", "get_file", "get_again")
 NODE = "node"
 SCOPE = Scope("default", "frames")
 FRAMES = Declaration("frames", 1.0, (PoolDeclaration("frames", "/frames/{n:int}", keep_last=1),), ()).versioned()
@@ -51,7 +53,7 @@ CLOCK = MonotonicClock()
 
 @dataclass(slots=True)
 class Cost:
-    """Seconds of single gets, and of both processes' CPU."""
+    """Seconds of single puts or gets, and of both processes' CPU."""
 
     latencies: list[float] = field(default_factory=list)
     cpu: float = 0.0
@@ -84,31 +86,38 @@ def cpu_of(pid: int) -> float:
     return sum(map(int, ticks)) / 100
 
 
-async def get_all(client: DatastoreClient, keys: list[str], cost: Cost, pid: int, local: str) -> None:
-    began = time.process_time() + cpu_of(pid)
-    for key in keys:
-        at = CLOCK.now()
-        fetched = await client.get(SCOPE, (KeyRead("frames", key, key, 0, NODE, False),), at + 10, local)
-        cost.latencies.append(CLOCK.now() - at)
-        assert len(fetched.answers[0].objects[0].payload or b"") == fetched.answers[0].objects[0].ref.size > 0
-    cost.cpu += time.process_time() + cpu_of(pid) - began
+async def put(client: DatastoreClient, key: str, payload: bytes, local: str) -> None:
+    new = NewPut(NODE, ObjectRef("frames", key, key, size=len(payload)), payload, b"")
+    (stored,) = await client.put_all(SCOPE, (new,), CLOCK.now() + 10, local)
+    assert isinstance(stored, ObjectRef), stored
 
 
-async def measure(address: str, pid: int, folder: Path, gets: int, repeats: int) -> dict[int, dict[str, Cost]]:
+async def get(client: DatastoreClient, key: str, payload: bytes, local: str) -> None:
+    fetched = await client.get(SCOPE, (KeyRead("frames", key, key, 0, NODE, False),), CLOCK.now() + 10, local)
+    assert len(fetched.answers[0].objects[0].payload or b"") == len(payload)
+
+
+async def measure(address: str, pid: int, folder: Path, objects: int, repeats: int) -> dict[int, dict[str, Cost]]:
     """Every size in every repeat; the ways of one size follow each other, on the same objects."""
     costs = {size: {way: Cost() for way in WAYS} for size in SIZES}
-    async with led(address) as placement, DatastoreClient(dial_datastore, CLOCK, shared=SharedFiles(folder)) as client:
-        client.set_nodes(placement)
-        for repeat in range(-1, repeats):  # the first one warms up, and takes the memory
-            for size in SIZES:
-                count = max(4, min(gets, OBJECT_BYTES // size))
-                keys = [f"/frames/{number}" for number in range(count)]
-                for key in keys:
-                    ref = ObjectRef("frames", key, key, size=size)
-                    await client.put(NODE, SCOPE, ref, bytes([repeat + 1]) * size, CLOCK.now() + 10)
-                for way in WAYS:
-                    cost = costs[size][way] if repeat >= 0 else Cost()
-                    await get_all(client, keys, cost, pid, "" if way == "grpc" else NODE)
+    with SharedFiles(folder) as shared, SharedRing(folder, WorkerSettings("", "").shared_bytes_max) as ring:
+        async with (
+            led(address) as placement,
+            DatastoreClient(dial_datastore, CLOCK, shared=shared, ring=ring) as client,
+        ):
+            client.set_nodes(placement)
+            for repeat in range(-1, repeats):  # the first one warms up, and takes the memory
+                for size in SIZES:
+                    payload = bytes([repeat + 1]) * size
+                    for way in WAYS:
+                        cost = costs[size][way] if repeat >= 0 else Cost()
+                        began = time.process_time() + cpu_of(pid)
+                        for number in range(max(4, min(objects, OBJECT_BYTES // size))):
+                            at = CLOCK.now()
+                            act = put if way.startswith("put") else get
+                            await act(client, f"/frames/{number}", payload, "" if way.endswith("grpc") else NODE)
+                            cost.latencies.append(CLOCK.now() - at)
+                        cost.cpu += time.process_time() + cpu_of(pid) - began
     return costs
 
 
@@ -116,22 +125,23 @@ def report(costs: dict[int, dict[str, Cost]]) -> None:
     latency: dict[int, dict[str, float]] = {}
     cpu: dict[int, dict[str, float]] = {}
     ratio = {}
-    print(f"{'bytes':>9} {'ms: gRPC':>10} {'file':>8} {'again':>8}   {'CPU ms: gRPC':>12} {'file':>8} {'again':>8}")
-    for size, of in costs.items():
-        mine = latency[size] = {way: statistics.median(cost.latencies) * 1e3 for way, cost in of.items()}
-        used = cpu[size] = {way: cost.cpu / len(cost.latencies) * 1e3 for way, cost in of.items()}
-        ratio[size] = {"latency": mine["grpc"] / mine["file"], "cpu": used["grpc"] / used["file"]}
-        print(
-            f"{size:9d} {mine['grpc']:10.3f} {mine['file']:8.3f} {mine['file_again']:8.3f}   "
-            f"{used['grpc']:12.3f} {used['file']:8.3f} {used['file_again']:8.3f}"
-        )
+    print("    bytes" + "".join([f" {way:>9}" for way in ("ms:", *WAYS, "CPU ms:", *WAYS)]))
+    for size, ways in costs.items():
+        mine = latency[size] = {way: statistics.median(cost.latencies) * 1e3 for way, cost in ways.items()}
+        used = cpu[size] = {way: cost.cpu / len(cost.latencies) * 1e3 for way, cost in ways.items()}
+        ratio[size] = {
+            what: {name: of[f"{what}_grpc"] / of[f"{what}_file"] for name, of in (("latency", mine), ("cpu", used))}
+            for what in ("put", "get")
+        }
+        columns = [[" " * 10, *[f" {value[way]:9.3f}" for way in WAYS]] for value in (mine, used)]
+        print(f"{size:9d}" + "".join(columns[0] + columns[1]))
     print(json.dumps({"latency_ms": latency, "cpu_ms": cpu, "ratio": ratio}))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gets", type=int, default=60, help="objects of a size, at most")
+    parser.add_argument("--objects", type=int, default=60, help="objects of a size, at most")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -143,7 +153,7 @@ def main() -> None:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as served:
             assert served.stdout is not None
             address = served.stdout.readline().strip()
-            report(asyncio.run(measure(address, served.pid, Path(folder), options.gets, options.repeats)))
+            report(asyncio.run(measure(address, served.pid, Path(folder), options.objects, options.repeats)))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ def encode_array(value: Any) -> bytes:
             f"an array of {array.dtype.name} with {array.ndim} dimensions can't be written: its dtype must be one of "
             f"{known}, its dimensions at most {DIMENSIONS_MAX}"
         )
-    return _header(name, array.shape) + array.astype(_DTYPES[name], copy=False).tobytes()
+    elements = np.ascontiguousarray(array, _DTYPES[name])
+    return b"".join((_header(name, array.shape), elements.data))
 
 
 def decode_array(payload: bytes | memoryview) -> Array:

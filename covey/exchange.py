@@ -15,6 +15,13 @@ from covey.values import dataclass
 # --- gateway or worker <-> datastore ---------------------------------------------------------------------------------
 
 
+class SharedPlace(NamedTuple):
+    """Where a payload stands in shared memory (`wire.sharing`): in which file, and how many bytes went before it."""
+
+    name: str
+    begin: int
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """Store an object. `request` is the caller's number for the answer.
@@ -30,11 +37,17 @@ class Put:
     emission: bytes = b""
     previous_version: int | None = None
     traceparent: str = ""
+    place: SharedPlace | None = None
+    """Where the payload is, `ref.size` bytes, if it did not come along; only to the datastore of the caller's host."""
 
 
 @dataclass(frozen=True, slots=True)
 class PutDone:
-    """The answer to a put: `ref` with its version when the status is OK."""
+    """The answer to a put: `ref` with its version when the status is OK.
+
+    A payload that could not be read at its place should be sent: it was overwritten meanwhile (FILE_OVERWRITTEN), or
+    the datastore can't see the caller's file at all (FILE_UNSEEN).
+    """
 
     request: int
     ref: ObjectRef | None
@@ -60,13 +73,11 @@ class Get:
 
 
 class SharedFile(NamedTuple):
-    """Where the payload of the object at `position` of the answer at `answer` is, in shared memory (`wire.sharing`)."""
+    """Where the payload of the object at `position` of the answer at `answer` is."""
 
     answer: int
     position: int
-    name: str
-    offset: int
-    until: int
+    place: SharedPlace
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,9 @@ from covey.exchange import (
     SharedFile as SharedFile,
 )
 from covey.exchange import (
+    SharedPlace as SharedPlace,
+)
+from covey.exchange import (
     ToDatastore as ToDatastore,
 )
 from covey.exchange import (

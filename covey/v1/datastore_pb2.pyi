@@ -68,7 +68,7 @@ class Part(_message.Message):
     def __init__(self, number: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PutObject(_message.Message):
-    __slots__ = ("request", "scope", "ref", "payload", "emission", "previous_version", "part", "traceparent")
+    __slots__ = ("request", "scope", "ref", "payload", "emission", "previous_version", "part", "traceparent", "place")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
     REF_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class PutObject(_message.Message):
     PREVIOUS_VERSION_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     request: int
     scope: _objects_pb2.Scope
     ref: _objects_pb2.ObjectRef
@@ -85,7 +86,16 @@ class PutObject(_message.Message):
     previous_version: int
     part: int
     traceparent: str
-    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., previous_version: _Optional[int] = ..., part: _Optional[int] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    place: SharedPlace
+    def __init__(self, request: _Optional[int] = ..., scope: _Optional[_Union[_objects_pb2.Scope, _Mapping]] = ..., ref: _Optional[_Union[_objects_pb2.ObjectRef, _Mapping]] = ..., payload: _Optional[bytes] = ..., emission: _Optional[bytes] = ..., previous_version: _Optional[int] = ..., part: _Optional[int] = ..., traceparent: _Optional[str] = ..., place: _Optional[_Union[SharedPlace, _Mapping]] = ...) -> None: ...
+
+class SharedPlace(_message.Message):
+    __slots__ = ("name", "begin")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    begin: int
+    def __init__(self, name: _Optional[str] = ..., begin: _Optional[int] = ...) -> None: ...
 
 class PutDone(_message.Message):
     __slots__ = ("request", "ref", "verdict")
@@ -138,18 +148,14 @@ class PartOf(_message.Message):
     def __init__(self, part: _Optional[int] = ..., answer: _Optional[int] = ..., object: _Optional[int] = ...) -> None: ...
 
 class FileOf(_message.Message):
-    __slots__ = ("answer", "object", "name", "offset", "until")
+    __slots__ = ("answer", "object", "place")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    OFFSET_FIELD_NUMBER: _ClassVar[int]
-    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
     answer: int
     object: int
-    name: str
-    offset: int
-    until: int
-    def __init__(self, answer: _Optional[int] = ..., object: _Optional[int] = ..., name: _Optional[str] = ..., offset: _Optional[int] = ..., until: _Optional[int] = ...) -> None: ...
+    place: SharedPlace
+    def __init__(self, answer: _Optional[int] = ..., object: _Optional[int] = ..., place: _Optional[_Union[SharedPlace, _Mapping]] = ...) -> None: ...
 
 class Watch(_message.Message):
     __slots__ = ("request", "scope", "pool")

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, assert_never
 
@@ -28,14 +29,15 @@ from covey.messages import (
     NodeMet,
     Put,
     PutDone,
+    SharedPlace,
     ToDatastore,
     Watch,
     Watched,
 )
 from covey.model import Answer, ObjectRef, ObjectValue, Placement, Read
 from covey.reads import Fetched, gather, split_by_node
-from covey.wire.listeners import Listener, OneOfReplies, Replies, Reply, Watcher
-from covey.wire.sharing import SharedFiles
+from covey.wire.listeners import Listener, OneOfReplies, PlacedPut, Replies, Reply, Watcher
+from covey.wire.sharing import SharedFiles, SharedRing, is_worth_sharing
 from covey.wire.status import error_of
 
 DatastoreLink = Link[ToDatastore, FromDatastore]
@@ -54,8 +56,8 @@ class NewPut(NamedTuple):
 class DatastoreClient:
     """Puts into, reads from and watches the datastores; an async context, at whose end its links are closed.
 
-    `set_nodes` says where the nodes listen; `near` names those that are reached by another address from here. Through
-    `shared`, large payloads of a `get`'s local node come in files.
+    `set_nodes` says where the nodes listen; `near` names those that are reached by another address from here. Large
+    payloads of the local node come through `shared`, and go there through `ring`, in files.
     """
 
     def __init__(
@@ -64,9 +66,11 @@ class DatastoreClient:
         clock: Clock,
         near: Mapping[str, str] | None = None,
         shared: SharedFiles | None = None,
+        ring: SharedRing | None = None,
     ) -> None:
         self._near = dict(near or {})
         self._shared = shared
+        self._ring = ring
         self._dial = dial
         self._clock = clock
         self._addresses: dict[str, str] = {}
@@ -116,10 +120,13 @@ class DatastoreClient:
             raise done
         return done
 
-    async def put_all(self, scope: Scope, puts: Sequence[NewPut], deadline: float) -> list[ObjectRef | CoveyError]:
+    async def put_all(
+        self, scope: Scope, puts: Sequence[NewPut], deadline: float, local_node: str = ""
+    ) -> list[ObjectRef | CoveyError]:
         """Store many objects at once, without a task or a future for each; for each its ref, or what went wrong."""
         replies = Replies(len(puts))
         asked: list[tuple[_Connection, int]] = []
+        last = {(new.ref.pool, new.ref.key): position for position, new in enumerate(puts)}
         for position, new in enumerate(puts):
             try:
                 connection = self._connection(new.node)
@@ -127,16 +134,30 @@ class DatastoreClient:
             except CoveyError as error:
                 replies.take(position, error)
                 continue
-            request = next(self._numbers)
-            connection.listeners[request] = OneOfReplies(replies, position)
-            link.send(Put(request, scope, new.ref, new.payload, new.emission, None, new.traceparent))
-            asked.append((connection, request))
+            listener = OneOfReplies(replies, position)
+            put = Put(next(self._numbers), scope, new.ref, new.payload, new.emission, None, new.traceparent)
+            asked.append((connection, put.request))
+            # What has to be sent again may come after what follows it: that must be no version of the same object.
+            is_last = last[new.ref.pool, new.ref.key] == position
+            place = self._place_of(new, connection) if new.node == local_node and is_last else None
+            if place is None:
+                connection.ask(link, put, listener)
+                continue
+            placed = replace(put, request=next(self._numbers), payload=b"", place=place)
+            asked.append((connection, placed.request))
+            connection.ask(link, placed, PlacedPut(listener, partial(connection.send_whole, link, put, listener)))
         try:
             await asyncio.wait((replies.all_there,), timeout=max(0.0, deadline - self._clock.now()))
         finally:
             for connection, request in asked:
                 connection.listeners.pop(request, None)
         return [_put_result(answer) for answer in replies.answers]
+
+    def _place_of(self, new: NewPut, connection: _Connection) -> SharedPlace | None:
+        """Where the payload stands, written now; None if it has to come along."""
+        if self._ring is None or not connection.sees_ring or not is_worth_sharing(new.payload):
+            return None
+        return self._ring.write(new.payload) if new.ref.size == len(new.payload) else None
 
     async def get(
         self,
@@ -194,7 +215,7 @@ class DatastoreClient:
                 filled = self._shared.filled(done)
                 if filled is not None:
                     return filled
-                self._connection(node).shares = self._shared.sees(done.files[0].name)
+                self._connection(node).shares = self._shared.sees(done.files[0].place.name)
                 return await self._get_from(node, replace(get, request=next(self._numbers), shared=False))
         except CoveyError as error:
             return (Answer((), False, error.status, error.reason, error.message),) * len(get.reads)
@@ -231,6 +252,8 @@ class _Connection:
         self.listeners: dict[int, Listener] = {}
         self.shares = True
         """Whether the node's files can be seen from here; taken for granted until one can't."""
+        self.sees_ring = True
+        """Whether the node can see what is written here; likewise."""
         self._dial = dial
         self._address = address
         self._tasks = tasks
@@ -247,6 +270,15 @@ class _Connection:
             self._speaking = self._tasks.create_task(self._speak(self._opening))
         return await asyncio.shield(self._opening)  # others wait for it too
 
+    def ask(self, link: DatastoreLink, put: Put, listener: Listener) -> None:
+        self.listeners[put.request] = listener
+        link.send(put)
+
+    def send_whole(self, link: DatastoreLink, put: Put, listener: Listener, reason: Reason) -> None:
+        """Its payload could not be read where it was said to stand."""
+        self.sees_ring = self.sees_ring and reason is not Reason.FILE_UNSEEN
+        self.ask(link, put, listener)
+
     def close(self) -> None:
         if self._link is not None:
             self._link.close()
@@ -258,7 +290,7 @@ class _Connection:
         lost: CoveyError = Unavailable(f"the link to the datastore at {self._address} was closed", Reason.HOME_LOST)
         try:
             async with self._dial(self._address) as link:
-                self._link, self._opening, self.shares = link, None, True
+                self._link, self._opening, self.shares, self.sees_ring = link, None, True, True
                 opening.set_result(link)
                 try:
                     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from covey.errors import CoveyError, DeadlineExceeded, Reason, ResourceExhausted, Status
@@ -70,6 +71,22 @@ class OneOfReplies(NamedTuple):
 
     def lose(self, error: CoveyError) -> None:
         self.replies.take(self.position, error)
+
+
+class PlacedPut(NamedTuple):
+    """The listener of a put that names the place of its payload; `send_whole` is for when it can't be read there."""
+
+    listener: Listener
+    send_whole: Callable[[Reason], None]
+
+    def hear(self, message: FromDatastore) -> bool:
+        if isinstance(message, PutDone) and message.reason in (Reason.FILE_UNSEEN, Reason.FILE_OVERWRITTEN):
+            self.send_whole(message.reason)
+            return False
+        return self.listener.hear(message)
+
+    def lose(self, error: CoveyError) -> None:
+        self.listener.lose(error)
 
 
 class Watcher:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import assert_never
 
 from covey.clock import Clock
 from covey.driver import Driver
-from covey.errors import Unavailable
+from covey.errors import CoveyError, Reason, Unavailable
 from covey.link import Dial, Link, LinkClosed
 from covey.messages import (
     DatastoreToScheduler,
     FromDatastore,
     Get,
     GetDone,
+    Put,
+    PutDone,
     SchedulerToDatastore,
     ToDatastore,
     Watched,
@@ -96,13 +98,9 @@ class Shell:
         self._exchanges[number] = link
         try:
             while True:
-                messages = await link.receive()
+                messages = self._whole(number, link, await link.receive())
                 if self._spans is not None:
                     self._spans.begin(number, messages)
-                if self._sharing is not None:
-                    for message in messages:
-                        if isinstance(message, Get) and message.shared:
-                            self._sharing.note(number, message)
                 await self._driver.accept(*[Asked(number, message) for message in messages])
         except LinkClosed:
             return
@@ -126,6 +124,26 @@ class Shell:
         finally:
             del self._leads[number]
             self._driver.post(LinkEnded(number))
+
+    def _whole(
+        self, number: int, link: Link[FromDatastore, ToDatastore], messages: Sequence[ToDatastore]
+    ) -> list[ToDatastore]:
+        """What came in, with the payloads that stand in shared memory; a put whose payload does not is answered."""
+        whole: list[ToDatastore] = []
+        for message in messages:
+            match message:
+                case Put(place=place) if place is not None:
+                    try:
+                        if self._sharing is None:
+                            raise Unavailable("this datastore sees no files; send the payload", Reason.FILE_UNSEEN)
+                        whole.append(self._sharing.whole(number, message, place))
+                    except CoveyError as error:
+                        link.send(PutDone(message.request, None, error.status, error.reason, error.message))
+                    continue
+                case Get(shared=True) if self._sharing is not None:
+                    self._sharing.note(number, message)
+            whole.append(message)
+        return whole
 
     def _perform(self, command: Command) -> Awaitable[Stimulus | None] | None:
         match command:

@@ -37,7 +37,7 @@ from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
 from covey.wire.endpoints import dial_datastore
 from covey.wire.server import serve
-from covey.wire.sharing import SharedFiles
+from covey.wire.sharing import SharedFiles, SharedRing
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +59,10 @@ async def run_worker(settings: WorkerSettings) -> None:
         telemetry = await stack.enter_async_context(exporting("worker", name, settings.trace_to))
         registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(settings.redis_url)))
         near = {settings.node: settings.local_datastore} if settings.local_datastore else {}
-        shared = stack.enter_context(SharedFiles(settings.shared_folder)) if settings.shared_folder else None
-        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near, shared))
+        folder = settings.shared_folder
+        shared = stack.enter_context(SharedFiles(folder)) if folder else None
+        ring = stack.enter_context(SharedRing(folder, settings.shared_bytes_max)) if folder else None
+        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near, shared, ring))
         engine = make_engine(settings, pipeline, clock)
         stack.callback(engine.close)
         tracer = Tracer(telemetry, Random(), settings.trace_share)

@@ -14,11 +14,12 @@ class WorkerSettings:
 
     `advertise` is what the scheduler dials, the bound address if empty. `node` is the datastore node of this host.
     `local_datastore` (host:port) is where that node's datastore is reached from here, when others reach it by another
-    address; `shared_folder` is the one that it was given, through which its large payloads come. `cache_reads` keeps
-    what other nodes were asked for, and asks them only whether it still holds. `device` is cpu, cuda, auto (cuda where
-    a stage has a model and torch finds a device) or emulated, which takes the times of `device_profile` and counts in
-    the file `device_ledger` what it was busy with. `lanes` counts threads on a CPU, and on CUDA the streams for LOW,
-    beside the one for HIGH.
+    address; `shared_folder` is the one that it was given, through which large payloads come and go, and
+    `shared_bytes_max` how much of it this worker takes for what it puts. `cache_reads` keeps what other nodes were
+    asked for, and asks them only whether it still holds. `device` is cpu, cuda, auto (cuda where a stage has a model
+    and torch finds a device) or emulated, which takes the times of `device_profile` and counts in the file
+    `device_ledger` what it was busy with. `lanes` counts threads on a CPU, and on CUDA the streams for LOW, beside the
+    one for HIGH.
     """
 
     redis_url: str
@@ -30,6 +31,7 @@ class WorkerSettings:
     advertise: str = ""
     local_datastore: str = ""
     shared_folder: Path | None = None
+    shared_bytes_max: int = 32 * 1024 * 1024
     device: str = "auto"
     device_profile: Path | None = None
     device_ledger: Path | None = None

@@ -315,7 +315,7 @@ class WorkerShell:
             for put, payload in zip(store.puts, payloads, strict=True)
         ]
         answers = []
-        done = await self._datastores.put_all(store.run.scope, puts, store.deadline)
+        done = await self._datastores.put_all(store.run.scope, puts, store.deadline, self._node)
         for payload, ref in zip(payloads, done, strict=True):
             if isinstance(ref, CoveyError):
                 answers.append(Stored(None, ref.status, ref.reason, ref.message))

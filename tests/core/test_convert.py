@@ -154,8 +154,9 @@ group_ids = st.builds(GroupId, scopes, words)
 kept_versions = st.builds(
     m.KeptVersion, refs, blobs, blobs, past_instants, st.none() | past_instants, st.none() | past_instants
 )
+places = st.builds(m.SharedPlace, words, numbers)
 to_datastore = (
-    st.builds(m.Put, numbers, scopes, refs, blobs, blobs, st.none() | numbers)
+    st.builds(m.Put, numbers, scopes, refs, blobs, blobs, st.none() | numbers, words, st.none() | places)
     | st.builds(m.Get, numbers, scopes, some(reads), instants, some(words), some(refs), st.booleans())
     | st.builds(m.Watch, numbers, scopes, words)
     | st.builds(m.EndWatch, numbers)
@@ -179,7 +180,7 @@ to_datastore = (
 )
 from_datastore = (
     ended(m.PutDone, request=numbers, ref=st.none() | refs)
-    | st.builds(m.GetDone, numbers, some(answers), some(st.builds(m.SharedFile, tiny, tiny, words, numbers, numbers)))
+    | st.builds(m.GetDone, numbers, some(answers), some(st.builds(m.SharedFile, tiny, tiny, places)))
     | ended(m.Watched, request=numbers, value=st.none() | values)
     | st.builds(m.NodeMet, numbers, numbers, numbers, some(numbers))
     | st.builds(m.HandOverDone, numbers, st.booleans())

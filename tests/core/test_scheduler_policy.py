@@ -9,14 +9,17 @@ import pytest
 
 from covey.declaration import Declaration, Need, NeedKind, PoolDeclaration, StageDeclaration
 from covey.errors import InvalidArgument
-from covey.messages import RunBatch
+from covey.messages import RunBatch, Task
 from covey.model import GroupId, KeyRead, LastRead, Placement
+from covey.services.scheduler.core.affinity import pays_together
 from covey.services.scheduler.core.balancing import adopt, leads_to_branches
+from covey.services.scheduler.core.costs import Costs, Line
 from covey.services.scheduler.core.policy import Policy, Routing
+from covey.services.scheduler.core.state import State
 from covey.services.scheduler.core.stimuli import GroupsPinned, PeerSaid
 from covey.services.scheduler.settings import SchedulerSettings
 from tests.builders import SCOPE, collisions, event
-from tests.worlds import SchedulerWorld
+from tests.worlds import SchedulerWorld, collision_emissions
 
 STRICT = Policy(locality_weight=math.inf, balance=False)
 SCENES = [f"s{number}" for number in range(12)]
@@ -114,6 +117,56 @@ def test_a_batch_is_not_sent_ahead_long_before_its_lane_is_free() -> None:
     assert wake_at is not None
     world.wait(1.0)
     assert len(world.running("track")) == 2
+
+
+def test_what_waits_goes_ahead_to_the_lane_that_is_free_soonest() -> None:
+    """A busy worker's next batch is the one that starts earliest there, wherever its home is."""
+    world = SchedulerWorld(nodes=2, workers=2, policy=Policy(balance=False))
+    first, second, _ = on_one_node(world)
+    other = next(scene for scene in SCENES if home_of(world, scene) != home_of(world, first))
+    teach(world, first, compute_s=0.1)
+    world.submit(event(1, other))
+    world.wait(0.09)
+    world.submit(event(1, first), event(1, second))
+    assert nodes_of(world, "track") == [home_of(world, other), home_of(world, first)]
+    world.wait(0.0085)
+    assert nodes_of(world, "track")[2:] == [home_of(world, other)]
+
+
+def test_being_together_away_from_home_pays_when_a_batch_has_a_fixed_cost() -> None:
+    """A task that adds nothing to a batch's cost is worth a round trip; one that costs as much as alone is not."""
+    world = SchedulerWorld(nodes=2, workers=2)
+    teach(world, "a", compute_s=0.0)
+    (plan,) = world.core.state.pipelines[SCOPE].values()
+    track = plan.stages["track"]
+    for each_s, pays in ((0.0, True), (0.1, False)):
+        costs = Costs()
+        costs.compute[track.id] = line = Line()
+        for size in (1, 4):
+            line.observe(size, 0.1 + each_s * (size - 1))
+        assert pays_together(world.core.state, costs, track, 2) is pays
+        assert not pays_together(State(policy=STRICT), costs, track, 2)
+
+
+def test_a_long_batch_leaves_its_home_to_a_line_that_comes_there_often() -> None:
+    """A scene whose ticks follow one another closely has its predictions made elsewhere, though its lane is idle."""
+
+    def one_actor(batch: RunBatch, task: Task) -> list[tuple[str, str, str]]:
+        emitted = collision_emissions(batch, task)
+        return [each for each in emitted if "a2" not in each[1] and "a3" not in each[1]]
+
+    world = SchedulerWorld(nodes=2, workers=2, emits=one_actor)
+    world.wait(0.2)  # by then a scene and its actors live together
+    seen = []
+    for tick in range(30):
+        world.submit(event(tick))
+        for seconds in (0.01, 0.1, 0.001):
+            seen += nodes_of(world, "predict")
+            world.finish(min(world.batches), compute_s=seconds)
+        world.wait(0.03)
+    home = home_of(world, "s")
+    assert seen[:3] == [home] * 3
+    assert home not in seen[-10:]
 
 
 def test_a_large_batch_is_shared_among_idle_lanes() -> None:

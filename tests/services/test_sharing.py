@@ -1,110 +1,20 @@
 """Payloads that a worker gets from the datastore of its host through files in shared memory."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.beside import beside
-from covey.clock import MonotonicClock
 from covey.errors import InvalidArgument
-from covey.link import Link, MemoryNetwork
-from covey.messages import Get, GetDone, LeaderJoined, SharedFile, View
-from covey.model import Answer, KeyRead, Node, ObjectRef, ObjectValue, Placement
-from covey.services.datastore.app import make_datastore
-from covey.services.datastore.servicer import services
+from covey.messages import Get, GetDone, SharedFile, SharedPlace
+from covey.model import Answer, ObjectRef, ObjectValue
 from covey.services.datastore.sharing import SharedObjects
-from covey.services.datastore.storage.memory import MemoryStorage
-from covey.wire.datastore_client import DatastoreClient
-from covey.wire.endpoints import dial_datastore, dial_datastore_lead
-from covey.wire.server import serve
 from covey.wire.sharing import HEADER_BYTES, SHARED_BYTES_MAX, SHARED_BYTES_MIN, SharedFiles
-from tests.worlds_datastore import COLLISIONS, SCOPE
-
-LARGE = bytes(range(256)) * 512
-CLOCK = MonotonicClock()
-NODE = Node("node-a", "a:1")
-
-
-class Counted:
-    """A link that counts what a datastore says, and how much of it was payload."""
-
-    def __init__(self, link: Link[Any, Any], heard: list[Any], said: list[Any]) -> None:
-        self._link, self._heard, self._said = link, heard, said
-        self.peer, self.queued = link.peer, 0
-
-    def send(self, message: Any) -> None:
-        self._said.append(message)
-        self._link.send(message)
-
-    async def receive(self) -> Any:
-        messages = await self._link.receive()
-        self._heard.extend(messages)
-        return messages
-
-    def close(self) -> None:
-        self._link.close()
-
-
-class World:
-    """One datastore that shares, and a client on its host."""
-
-    def __init__(self, client: DatastoreClient, sharing: SharedObjects, heard: list[Any], said: list[Any]) -> None:
-        self.client, self.sharing, self.heard, self.said = client, sharing, heard, said
-
-    async def put(self, payload: bytes, key: str = "/tracks/s") -> ObjectRef:
-        ref = ObjectRef("tracks", key, key.split("/")[2], size=len(payload))
-        return await self.client.put(NODE.id, SCOPE, ref, payload, CLOCK.now() + 5)
-
-    async def get(self, *keys: str, local: str = NODE.id) -> list[ObjectValue]:
-        reads = [KeyRead("tracks", key, key.split("/")[2], 0, NODE.id, False) for key in keys or ("/tracks/s",)]
-        fetched = await self.client.get(SCOPE, reads, CLOCK.now() + 5, local)
-        assert all(len(answer.objects) == 1 for answer in fetched.answers), fetched
-        return [answer.objects[0] for answer in fetched.answers]
-
-    @property
-    def gets(self) -> list[Get]:
-        return [message for message in self.heard if isinstance(message, Get)]
-
-    @property
-    def places(self) -> list[SharedFile]:
-        """Where payloads were, of all answers."""
-        return [place for message in self.said if isinstance(message, GetDone) for place in message.files]
-
-    @property
-    def sent_inline(self) -> int:
-        """Payload bytes that went through the link in answers."""
-        done = [message for message in self.said if isinstance(message, GetDone)]
-        return sum(len(value.payload or b"") for each in done for answer in each.answers for value in answer.objects)
-
-
-@asynccontextmanager
-async def world(folder: Path, seen: Path | None = None, bytes_max: int = 1 << 20) -> AsyncIterator[World]:
-    """A datastore that shares below `folder`, and a client that looks for files below `seen`."""
-    network, heard, said = MemoryNetwork(), [], []  # type: ignore[var-annotated]
-    view = View(1, 1, Placement(1, (NODE,)), (("default", COLLISIONS),))
-    with SharedObjects(folder, bytes_max) as sharing, SharedFiles(seen or folder) as shared:
-        client = DatastoreClient(network.dial, CLOCK, shared=shared)
-        shell = make_datastore(NODE.id, NODE.address, MemoryStorage(CLOCK), CLOCK, sharing=sharing)
-        network.listen(NODE.address, lambda link: shell.serve_exchange(Counted(link, heard, said)))
-        network.listen("lead", shell.serve_lead)
-        async with asyncio.TaskGroup() as group, client:
-            running = group.create_task(shell.run())
-            async with network.dial("lead") as lead:
-                lead.send(LeaderJoined(1, "scheduler"))
-                lead.send(view)
-                while not any(getattr(message, "view", 0) for message in await lead.receive()):
-                    pass
-                client.set_nodes(view.placement)
-                yield World(client, sharing, heard, said)
-            running.cancel()
+from tests.worlds_datastore import SCOPE
+from tests.worlds_sharing import LARGE, grpc_world, world
 
 
 @pytest.fixture
@@ -139,35 +49,21 @@ async def test_a_large_payload_comes_through_shared_memory(folder: Path) -> None
         assert await here.get() == [ObjectValue(ref, LARGE)]
 
         assert (here.sent_inline, len(here.places)) == (0, 1)
-        (file,) = folder.iterdir()
-        assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
+        modes = [path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())]
+        assert modes == [0o700, 0o600, 0o600], "the folder, and a file of either side"
 
 
 @pytest.mark.asyncio
 async def test_it_comes_so_over_grpc_too(folder: Path) -> None:
     """What says where the payload stands survives the wire; many sizes, in one get."""
     payloads = [bytes([size % 251]) * size for size in (10, SHARED_BYTES_MIN, 300_000, 2_000_000)]
-    with SharedObjects(folder, 1 << 24) as sharing, SharedFiles(folder) as shared:
-        shell = make_datastore(NODE.id, "", MemoryStorage(CLOCK), CLOCK, sharing=sharing)
-        async with (
-            beside(shell.run()),
-            serve(services(shell, CLOCK), grace_s=0.5) as address,
-            DatastoreClient(dial_datastore, CLOCK, shared=shared) as client,
-            dial_datastore_lead(address) as lead,
-        ):
-            placement = Placement(1, (Node(NODE.id, address),))
-            lead.send(LeaderJoined(1, "scheduler"))
-            lead.send(View(1, 1, placement, (("default", COLLISIONS),)))
-            while not any(getattr(message, "view", 0) for message in await lead.receive()):
-                pass
-            client.set_nodes(placement)
-            here = World(client, sharing, [], [])
-            keys = [f"/tracks/{len(payload)}" for payload in payloads]
-            for key, payload in zip(keys, payloads, strict=True):
-                await here.put(payload, key)
-            assert [value.payload for value in await here.get(*keys)] == payloads
-            (file,) = folder.iterdir()
-            assert file.read_bytes()[HEADER_BYTES:].startswith(b"".join(payloads[1:]))
+    async with grpc_world(folder, 1 << 24) as here:
+        keys = [f"/tracks/{len(payload)}" for payload in payloads]
+        for key, payload in zip(keys, payloads, strict=True):
+            await here.put(payload, key)
+        assert [value.payload for value in await here.get(*keys)] == payloads
+        written = [path.read_bytes()[HEADER_BYTES:] for path in folder.iterdir()]
+        assert any(each.startswith(b"".join(payloads[1:])) for each in written)
 
 
 @pytest.mark.asyncio
@@ -179,7 +75,7 @@ async def test_a_version_is_written_once(folder: Path) -> None:
         await here.put(LARGE[1:])
         assert (await here.get())[0].payload == LARGE[1:]
 
-        assert [place.offset for place in here.places] == [0, 0, len(LARGE)]
+        assert [place.begin for place in here.places] == [0, 0, len(LARGE)]
 
 
 @pytest.mark.asyncio
@@ -261,12 +157,13 @@ def test_nothing_is_left_behind(folder: Path) -> None:
     dead = folder / ("0" * 32)
     dead.write_bytes(LARGE)
     (folder / "mine").write_bytes(b"")
+    (folder / ("1" * 32)).symlink_to(folder / "mine")
 
     with SharedObjects(folder, 1 << 20), SharedObjects(folder, 1 << 20):
         names = [path.name for path in folder.iterdir()]
         assert dead.name not in names
-        assert len(names) == 3, "two live datastores leave each other alone, and what is nobody's"
-    assert [path.name for path in folder.iterdir()] == ["mine"]
+        assert len(names) == 4, "two live datastores leave each other alone, and what is nobody's"
+    assert sorted(path.name for path in folder.iterdir()) == ["1" * 32, "mine"]
 
 
 def test_a_full_device_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +182,7 @@ def test_a_full_device_is_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_name_leads_out_of_the_folder(folder: Path, name: str) -> None:
     """A datastore can't make a worker read anything but a file of its own making."""
     with SharedFiles(folder) as reader, pytest.raises(InvalidArgument):
-        reader.filled(replace(done_with(b"abc"), files=(SharedFile(0, 0, name, 0, 1),)))
+        reader.filled(replace(done_with(b"abc"), files=(SharedFile(0, 0, SharedPlace(name, 0)),)))
 
 
 def test_a_symbolic_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
@@ -293,7 +190,7 @@ def test_a_symbolic_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(LARGE)
     with SharedFiles(folder) as reader:
         (folder / ("0" * 32)).symlink_to(tmp_path / "secret")
-        assert read_by(reader, replace(done_with(b"abc"), files=(SharedFile(0, 0, "0" * 32, 0, 1),))) is None
+        assert read_by(reader, replace(done_with(b"abc"), files=(SharedFile(0, 0, SharedPlace("0" * 32, 0)),))) is None
 
 
 def test_a_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from covey.errors import Status
-from covey.messages import Get, GetDone, Put, PutDone, SharedFile, Watch, Watched
+from covey.messages import Get, GetDone, Put, PutDone, SharedFile, SharedPlace, Watch, Watched
 from covey.model import Answer
 from covey.v1 import datastore_pb2 as pb
 from covey.wire.convert.objects import (
@@ -37,6 +37,8 @@ def put_to_wire(put: Put, out: pb.PutObject) -> None:
         out.previous_version = put.previous_version
     if put.traceparent:
         out.traceparent = put.traceparent
+    if put.place is not None:
+        place_to_wire(put.place, out.place)
 
 
 def put_from_wire(wire: pb.PutObject, payload: bytes | None = None) -> Put:
@@ -49,7 +51,16 @@ def put_from_wire(wire: pb.PutObject, payload: bytes | None = None) -> Put:
         emission=wire.emission,
         previous_version=wire.previous_version if wire.HasField("previous_version") else None,
         traceparent=wire.traceparent,
+        place=place_from_wire(wire.place) if wire.HasField("place") else None,
     )
+
+
+def place_to_wire(place: SharedPlace, out: pb.SharedPlace) -> None:
+    out.name, out.begin = place
+
+
+def place_from_wire(wire: pb.SharedPlace) -> SharedPlace:
+    return SharedPlace(wire.name, wire.begin)
 
 
 def put_done_to_wire(done: PutDone, out: pb.PutDone) -> None:
@@ -95,8 +106,8 @@ def get_done_to_wire(done: GetDone, out: pb.GetDone) -> None:
     out.request = done.request
     for answer in done.answers:
         answer_to_wire(answer, out.answers.add())
-    for number, position, name, offset, until in done.files:
-        out.files.add(answer=number, object=position, name=name, offset=offset, until=until)
+    for number, position, place in done.files:
+        place_to_wire(place, out.files.add(answer=number, object=position).place)
 
 
 def get_done_from_wire(wire: pb.GetDone, payloads: Mapping[tuple[int, int], bytes] | None = None) -> GetDone:
@@ -106,7 +117,7 @@ def get_done_from_wire(wire: pb.GetDone, payloads: Mapping[tuple[int, int], byte
         objects = list(answers[number].objects)
         objects[position] = replace(objects[position], payload=payload)
         answers[number] = replace(answers[number], objects=tuple(objects))
-    files = [SharedFile(each.answer, each.object, each.name, each.offset, each.until) for each in wire.files]
+    files = [SharedFile(each.answer, each.object, place_from_wire(each.place)) for each in wire.files]
     return GetDone(wire.request, tuple(answers), tuple(files))
 
 

@@ -1,9 +1,9 @@
 """What runs next, where, and together with what?
 
 Each stage has a queue per home node, ordered by urgency. A worker with room takes the most urgent head among the queues
-of its own node; only a worker with an idle lane takes from another node, and only what would start earlier there than
-at its home. A batch is what waits in one queue, up to the stage's `batch_max`, of one priority: it fills by itself
-while devices are busy and never waits to fill.
+of its own node and those of others whose batch would start earlier here than at its home. A batch is what waits in one
+queue, up to the stage's `batch_max`, of one priority, topped up from other homes when nobody is idle: it fills by
+itself while devices are busy and never waits to fill.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from collections.abc import Callable
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
 from covey.model import Priority
-from covey.services.scheduler.core.affinity import free_in_s, idle_lanes, part_of, pays_away
+from covey.services.scheduler.core.affinity import free_in_s, idle_lanes, part_of, pays_together, starts_earliest
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
+from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
 from covey.services.scheduler.core.queues import Queue, live
@@ -43,6 +44,7 @@ def enqueue(step: Step, task: TaskState) -> None:
         move(task, Phase.QUEUED)
         task.queued_at = step.now
         task.home = _queue_of(step, task)
+        note_arrival(step, task)
     homes = step.state.queues.setdefault(task.plan.id, {})
     heapq.heappush(homes.setdefault(task.home, []), (task.urgency, task.number, task))
 
@@ -80,15 +82,19 @@ def dispatch(step: Step, drop: Drop) -> None:
 
 
 def _starts_earliest(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
-    """Whether an idle lane is where the batch would start earliest."""
-    return node in (worker.node, ANYWHERE) or pays_away(step.state, step.costs, head, node, step.now)
+    """Whether this worker is where the batch would start earliest; one place is like another for what has no home."""
+    return node == ANYWHERE or starts_earliest(step.state, step.costs, head, node, worker, step.now)
+
+
+def _is_away(worker: Worker, node: str) -> bool:
+    return node not in (worker.node, ANYWHERE)
 
 
 def _is_soon(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
     """Whether a lane is free by the time that a batch dispatched now has its inputs; if not, when to look again."""
-    if node not in (worker.node, ANYWHERE):
+    if not _starts_earliest(step, worker, head, node):
         return False
-    spare_s = free_in_s(worker, step.costs, step.now) - step.costs.lead_s(head.plan.id)
+    spare_s = free_in_s(worker, step.costs, step.now) - step.costs.lead_s(head.plan.id, _is_away(worker, node))
     if spare_s < SOON_S:
         return True
     at = step.now + spare_s
@@ -132,11 +138,13 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node])), drop)
     if not idle_lanes(step.state, plan, but=worker):
         for other in sorted(homes, key=lambda name: homes[name][0][0] if homes[name] else LEAST_URGENT):
-            if live(homes[other]) and may(step, worker, homes[other][0][2], other):
+            if not live(homes[other]):
+                continue
+            if may(step, worker, homes[other][0][2], other) or pays_together(step.state, step.costs, plan, len(tasks)):
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
     tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
     if tasks:
-        _send(step, worker, tasks, away=node not in (worker.node, ANYWHERE))
+        _send(step, worker, tasks, _is_away(worker, node))
     return True
 
 

@@ -17,9 +17,9 @@ from covey.model import Scope, event_identity
 from covey.services.scheduler.core import balancing, membership, ordering, recording, tracing, weighing
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.admission import submit
-from covey.services.scheduler.core.affinity import Costs
 from covey.services.scheduler.core.batching import dispatch, enqueue
 from covey.services.scheduler.core.commands import Command, WriteMetadata
+from covey.services.scheduler.core.costs import Costs
 from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write

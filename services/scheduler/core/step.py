@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from covey.services.scheduler.core.affinity import Costs
 from covey.services.scheduler.core.commands import Command
+from covey.services.scheduler.core.costs import Costs
 from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.state import MOVES, Phase, State, TaskState
 
