@@ -11,7 +11,7 @@ from covey.declaration import Declaration, Need, NeedKind, PoolDeclaration, Stag
 from covey.errors import InvalidArgument
 from covey.messages import RunBatch, Task
 from covey.model import GroupId, KeyRead, LastRead, Placement
-from covey.services.scheduler.core.affinity import pays_together
+from covey.services.scheduler.core.affinity import excess, part_of, pays_together
 from covey.services.scheduler.core.balancing import adopt, leads_to_branches
 from covey.services.scheduler.core.costs import Costs, Line
 from covey.services.scheduler.core.policy import Policy, Routing
@@ -180,6 +180,28 @@ def test_a_large_batch_is_shared_among_idle_lanes() -> None:
     world.submit(event(1))
     world.finish(min(world.batches), compute_s=0.03)
     assert sorted(len(batch.tasks) for batch in world.running("predict")) == [1, 1, 1]
+
+
+def test_a_large_batch_stays_whole_when_lanes_are_in_demand() -> None:
+    """The same batch is not shared once as many lanes as there are have been busy of late."""
+    world = SchedulerWorld(nodes=3, workers=3)
+    teach(world, "a", compute_s=0.0)
+    (plan,) = world.core.state.pipelines[SCOPE].values()
+    predict, costs = plan.stages["predict"], Costs()
+    costs.compute[predict.id] = line = Line()
+    for size in (1, 4):
+        line.observe(size, 0.05 + 0.005 * size)
+    assert part_of(world.core.state, costs, predict, 6, world.now) == 2
+    costs.busy.observe(3.0, world.now)
+    assert part_of(world.core.state, costs, predict, 6, world.now) == 6
+
+
+def test_excess_is_what_poisson_leaves_over() -> None:
+    """Nothing comes of nothing; without room all of it; one place spares those who come alone."""
+    assert excess(0.0, 0) == 0.0
+    assert excess(2.0, 0) == 2.0
+    assert excess(1.0, 1) == pytest.approx(math.exp(-1.0))
+    assert excess(0.5, 20) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_settings_refuse_a_policy_that_there_is_not() -> None:

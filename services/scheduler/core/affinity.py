@@ -9,8 +9,9 @@ task at home, 1 is the honest cost. Workers load the models of their stages when
 worker that runs the stage, and infinite for one that does not. What a batch keeps waiting counts with it: a lane that a
 busy state line will soon want is left to it, if others can have the batch sooner than it does harm.
 
-A large batch ends sooner in parts, if lanes are idle for them. Parts take more lane time in all, which others may need:
-they must save more than that, beside what they add by being elsewhere.
+A large batch ends sooner in parts, if lanes are idle for them. Its parts must save more than being elsewhere adds, and
+more than they keep waiting: those who come meanwhile and find no lane. Their number is taken to be Poisson, with the
+lanes that were busy of late as its mean, as in a queue with many lanes (Erlang).
 
 In the spirit of earliest-start list scheduling (HEFT, Topcuoglu et al. 2002, as Navigator applies it to inference).
 What has been dispatched stays where it is; so does the group of a join's members, wherever the join itself runs.
@@ -96,20 +97,35 @@ def idle_lanes(state: State, plan: StagePlan, but: Worker | None = None) -> int:
     return sum(max(0, worker.lanes - len(worker.batches)) for worker in able)
 
 
-def part_of(state: State, costs: Costs, plan: StagePlan, waiting: int) -> int:
-    """How many of the tasks that wait should run together, when idle lanes could share them."""
+def part_of(state: State, costs: Costs, plan: StagePlan, waiting: int, now: float) -> int:
+    """How many of the tasks that wait should run together, when idle lanes could share them.
+
+    Who comes when all lanes are busy waits for the first of them: a part's time by the number of lanes and one.
+    """
     weight = state.policy.locality_weight
     together = min(waiting, plan.declaration.batch_max)
     if together < 2 or math.isinf(weight):
         return together
     idle = idle_lanes(state, plan)
     added_s = weight * costs.added_away_s(plan.id)
+    all_lanes = sum(worker.lanes for worker in state.workers.values() if worker.runs(plan))
     whole_s = costs.compute_s(plan.id, together)
     best, best_s = together, 0.0
     for lanes in range(2, min(idle, together) + 1):
         part = -(-together // lanes)
         part_s = costs.compute_s(plan.id, part)
-        saved_s = whole_s - part_s - added_s
-        if saved_s - (lanes * part_s - whole_s) > best_s:
-            best, best_s = part, saved_s - (lanes * part_s - whole_s)
+        kept_waiting_s = excess(costs.busy.per_s(now), idle - lanes) * part_s / (all_lanes + 1)
+        gained_s = whole_s - part_s - added_s - kept_waiting_s
+        if gained_s > best_s:
+            best, best_s = part, gained_s
     return best
+
+
+def excess(mean: float, room: int) -> float:
+    """How many more than there is room for come, on average, of a Poisson distribution with that mean."""
+    probability = math.exp(-mean)
+    expected = mean - room
+    for count in range(room):
+        expected += (room - count) * probability
+        probability *= mean / (count + 1)
+    return expected

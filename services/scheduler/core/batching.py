@@ -135,7 +135,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     homes = step.state.queues[stage]
     plan = homes[node][0][2].plan
     tasks: list[TaskState] = []
-    _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node])), drop)
+    _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node]), step.now), drop)
     if not idle_lanes(step.state, plan, but=worker):
         for other in sorted(homes, key=lambda name: homes[name][0][0] if homes[name] else LEAST_URGENT):
             if not live(homes[other]):

@@ -58,7 +58,7 @@ class Arrivals:
     rate: float = 0.0
     observed_at: float = 0.0
 
-    def observe(self, count: int, now: float) -> None:
+    def observe(self, count: float, now: float) -> None:
         self.rate = self.per_s(now) + count / ARRIVALS_S
         self.observed_at = now
 
@@ -73,10 +73,13 @@ class Costs:
     compute: dict[StageId, Line] = field(default_factory=dict)
     near: dict[StageId, float] = field(default_factory=dict)
     away: dict[StageId, float] = field(default_factory=dict)
+    busy: Arrivals = field(default_factory=Arrivals)
+    """Lanes that compute, as a mean: seconds of lanes per second."""
     lines: dict[tuple[str, StageId], Arrivals] = field(default_factory=dict)
     """By home node and stage: how many tasks of state lines come."""
 
-    def observe(self, batch: Batch, report: BatchReport) -> None:
+    def observe(self, batch: Batch, report: BatchReport, now: float) -> None:
+        self.busy.observe(report.compute_s, now)
         self.compute.setdefault(batch.plan.id, Line()).observe(len(batch.tasks), report.compute_s)
         means = self.away if batch.away else self.near
         moving_s = report.fetch_s + report.store_s

@@ -148,7 +148,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         state.workers[batch.worker].batches.pop(report.number, None)
         if any(task.status is Status.OK for task in report.tasks):
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
-            step.costs.observe(batch, report)
+            step.costs.observe(batch, report, step.now)
             weighing.weigh(step.state, batch, report)
         add_times(batch, report)
         tracing.record(step, batch, report)
