@@ -13,7 +13,7 @@ from covey.model import GroupId, LastRead, Placement
 from covey.services.datastore.core.handing_over import MESSAGES_SENT_MAX, VERSIONS_SENT_MAX
 from covey.services.datastore.core.retention import evict_all
 from covey.services.datastore.core.stimuli import Asked, LeaderSaid
-from tests.worlds_moves import LEAD, SCOPE, MovingWorld, note
+from tests.worlds_moves import LEAD, POOL, SCOPE, MovingWorld, note
 
 
 def home_of(world: MovingWorld, group: str) -> str:
@@ -319,3 +319,20 @@ def test_a_put_does_not_wait_for_a_reader_that_is_gone(told: bool) -> None:
         world.publish()
     world.settle()
     assert world.version(request) is not None
+
+
+def test_a_group_is_forgotten_when_its_last_put_is_answered_after_it_has_lapsed() -> None:
+    """What waits for readers keeps its group in memory, empty or not, and no longer than it waits."""
+    world = MovingWorld(("a", "b"), copies=2)
+    home, reader = home_of(world, "g"), elsewhere(world, "g")
+    world.die(reader)
+    request = world.put(home, "g", "one")
+    world.now += 2 * POOL.ttl_s
+    world.tell(home)
+    assert world.version(request) is None
+    assert not world.stations[home].state.objects
+
+    world.publish()
+    world.settle()
+    assert world.version(request) is not None
+    assert not world.stations[home].state.groups

@@ -18,6 +18,7 @@ from collections import deque
 from covey.errors import Reason, Status
 from covey.messages import CopiesMade, HandOver, KeptVersion, PutDone
 from covey.model import GroupId
+from covey.services.datastore.core import groups
 from covey.services.datastore.core.commands import Command, Send, Tell
 from covey.services.datastore.core.moving import Peer, Spread
 from covey.services.datastore.core.state import Group, History, State, Version
@@ -192,7 +193,9 @@ def release(state: State, pending: Spread | None, out: list[Command]) -> None:
     if pending.left or (pending.group, pending.version) not in state.moves.spreads:
         return
     del state.moves.spreads[pending.group, pending.version]
-    state.groups[pending.group].spreads -= 1
+    group = state.groups[pending.group]
+    group.spreads -= 1
+    groups.forget_if_empty(state, group)  # what was put may have lapsed, or left for another node, meanwhile
     out.extend([Send(link, message) for link, message in pending.answers])
 
 

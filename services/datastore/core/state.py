@@ -359,9 +359,8 @@ def _check_objects(state: State) -> None:
     cost = 0
     for group_id, group in state.groups.items():
         assert group.id == group_id, "a group stands under another's name"
-        assert group.histories or group.listed or is_busy(group) or group_id in state.moves.arriving or group.leaving, (
-            f"{group_id} is empty"
-        )
+        is_kept = group.histories or group.listed or is_busy(group) or group.leaving or group.spreads
+        assert is_kept or group_id in state.moves.arriving, f"{group_id} is empty"
         versions = [version for history in group.histories.values() for version in history.versions]
         cost_of_group = sum(version.cost for version in versions) + OVERHEAD_BYTES * len(group.listed)
         assert group.cost == cost_of_group, "bytes of a group are off"
