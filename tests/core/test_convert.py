@@ -121,7 +121,7 @@ tasks = st.builds(
     st.none() | values,
     some(reads),
     some(st.tuples(words, some(reads))),
-    some(st.tuples(words, words | indices)),
+    some(st.tuples(words, st.text(min_size=1, max_size=8) | indices)),  # no field of a key is empty
     instants,
     st.booleans(),
     words,

@@ -39,8 +39,10 @@ def submit_to_wire(event: Event, out: scheduler_pb2.SubmitEvent, now: float) -> 
     out.priority = priority_to_wire(event.priority)
     out.budget_us = microseconds(event.deadline - now)
     out.declaration = event.declaration
-    out.explicit_group = event.explicit_group
-    out.traceparent = event.traceparent
+    if event.explicit_group:
+        out.explicit_group = True
+    if event.traceparent:
+        out.traceparent = event.traceparent
 
 
 def submit_from_wire(wire: scheduler_pb2.SubmitEvent, now: float) -> Event:

@@ -120,7 +120,8 @@ def ref_to_wire(ref: ObjectRef, out: pb.ObjectRef) -> None:
     out.pool = ref.pool
     out.key = ref.key
     out.group = ref.group
-    out.version = ref.version
+    if ref.version:
+        out.version = ref.version
     out.size = ref.size
 
 
@@ -155,14 +156,14 @@ def stage_time_to_wire(time: StageTime, out: pb.StageTime) -> None:
 
 def stage_time_from_wire(wire: pb.StageTime) -> StageTime:
     return StageTime(
-        stage=wire.stage,
-        tasks=wire.tasks,
-        queue_s=wire.queue_s,
-        fetch_s=wire.fetch_s,
-        wait_s=wire.wait_s,
-        compute_s=wire.compute_s,
-        store_s=wire.store_s,
-        batch_size_sum=wire.batch_size_sum,
+        wire.stage,
+        wire.tasks,
+        wire.queue_s,
+        wire.fetch_s,
+        wire.wait_s,
+        wire.compute_s,
+        wire.store_s,
+        wire.batch_size_sum,
     )
 
 
@@ -173,13 +174,17 @@ def outcome_to_wire(outcome: Outcome, out: pb.Outcome) -> None:
         verdict_to_wire(outcome.status, outcome.reason, outcome.message, out.verdict)
     for result in outcome.results:
         object_to_wire(result, out.results.add())
-    out.incomplete = outcome.incomplete
+    if outcome.incomplete:
+        out.incomplete = True
     for time in outcome.stages:
         stage_time_to_wire(time, out.stages.add())
-    out.remote_gets = outcome.remote_gets
-    out.bytes_moved = outcome.bytes_moved
+    if outcome.remote_gets:
+        out.remote_gets = outcome.remote_gets
+    if outcome.bytes_moved:
+        out.bytes_moved = outcome.bytes_moved
     out.elapsed_s = outcome.elapsed_s
-    out.retry_after_s = outcome.retry_after_s
+    if outcome.retry_after_s:
+        out.retry_after_s = outcome.retry_after_s
 
 
 def outcome_from_wire(wire: pb.Outcome) -> Outcome:
@@ -233,20 +238,23 @@ def last_read_to_wire(read: LastRead, out: pb.LastRead) -> None:
     out.count = read.count
     if read.as_of is not None:
         out.as_of = read.as_of
-    out.exclusive = read.exclusive
+    if read.exclusive:
+        out.exclusive = True
     out.nodes.extend(read.nodes)
-    out.awaits = read.awaits
+    if read.awaits:
+        out.awaits = read.awaits
 
 
 def last_read_from_wire(wire: pb.LastRead) -> LastRead:
+    as_of = wire.as_of  # 0 when there is none, and only then is it asked which
     return LastRead(
-        pool=wire.pool,
-        series=wire.series,
-        count=wire.count,
-        as_of=wire.as_of if wire.HasField("as_of") else None,
-        exclusive=wire.exclusive,
-        nodes=tuple(wire.nodes),
-        awaits=wire.awaits,
+        wire.pool,
+        wire.series,
+        wire.count,
+        as_of if as_of or wire.HasField("as_of") else None,
+        wire.exclusive,
+        tuple(wire.nodes),
+        wire.awaits,
     )
 
 
@@ -254,24 +262,28 @@ def key_read_to_wire(read: KeyRead, out: pb.KeyRead, now: float) -> None:
     out.pool = read.pool
     out.key = read.key
     out.group = read.group
-    out.version = read.version
+    if read.version:
+        out.version = read.version
     out.node = read.node
-    out.required = read.required
+    if read.required:
+        out.required = True
     if read.as_of is not None:
         out.age_us = microseconds(now - read.as_of)
-    out.before = read.before
+    if read.before:
+        out.before = read.before
 
 
 def key_read_from_wire(wire: pb.KeyRead, now: float) -> KeyRead:
+    age_us = wire.age_us  # 0 when there is none, and only then is it asked which
     return KeyRead(
-        pool=wire.pool,
-        key=wire.key,
-        group=wire.group,
-        version=wire.version,
-        node=wire.node,
-        required=wire.required,
-        as_of=now - wire.age_us / US if wire.HasField("age_us") else None,
-        before=wire.before,
+        wire.pool,
+        wire.key,
+        wire.group,
+        wire.version,
+        wire.node,
+        wire.required,
+        now - age_us / US if age_us or wire.HasField("age_us") else None,
+        wire.before,
     )
 
 

@@ -57,29 +57,27 @@ def task_to_wire(task: Task, out: worker_pb2.Task, now: float) -> None:
         else:
             out.fields.add(name=name, text=value)
     out.budget_us = microseconds(task.deadline - now)
-    out.incomplete = task.incomplete
-    out.traceparent = task.traceparent
-    out.record = task.record
+    if task.incomplete:
+        out.incomplete = True
+    if task.traceparent:
+        out.traceparent = task.traceparent
+    if task.record:
+        out.record = True
 
 
 def task_from_wire(wire: worker_pb2.Task, now: float) -> Task:
     return Task(
-        number=wire.number,
-        identity=wire.identity,
-        event_id=wire.event_id,
-        trigger=object_from_wire(wire.trigger) if wire.HasField("trigger") else None,
-        members=tuple([read_from_wire(member, now) for member in wire.members]),
-        needs=tuple([(need.pool, tuple([read_from_wire(read, now) for read in need.reads])) for need in wire.needs]),
-        fields=tuple(
-            [
-                (field.name, field.number if field.WhichOneof("value") == "number" else field.text)
-                for field in wire.fields
-            ]
-        ),
-        deadline=instant_after(wire.budget_us, now),
-        incomplete=wire.incomplete,
-        traceparent=wire.traceparent,
-        record=wire.record,
+        wire.number,
+        wire.identity,
+        wire.event_id,
+        object_from_wire(wire.trigger) if wire.HasField("trigger") else None,
+        tuple([read_from_wire(member, now) for member in wire.members]),
+        tuple([(need.pool, tuple([read_from_wire(read, now) for read in need.reads])) for need in wire.needs]),
+        tuple([(field.name, field.text or field.number) for field in wire.fields]),  # no text of a key is empty
+        instant_after(wire.budget_us, now),
+        wire.incomplete,
+        wire.traceparent,
+        wire.record,
     )
 
 
@@ -133,9 +131,12 @@ def task_report_to_wire(report: TaskReport, out: worker_pb2.TaskReport) -> None:
     for emission in report.emissions:
         emitted = out.emissions.add(index=emission.index)
         object_to_wire(emission.value, emitted.value)
-    out.incomplete = report.incomplete
-    out.remote_gets = report.remote_gets
-    out.bytes_moved = report.bytes_moved
+    if report.incomplete:
+        out.incomplete = True
+    if report.remote_gets:
+        out.remote_gets = report.remote_gets
+    if report.bytes_moved:
+        out.bytes_moved = report.bytes_moved
     for name in report.read:
         out.read.add(pool=name.pool, key=name.key)
 
@@ -143,15 +144,15 @@ def task_report_to_wire(report: TaskReport, out: worker_pb2.TaskReport) -> None:
 def task_report_from_wire(wire: worker_pb2.TaskReport) -> TaskReport:
     status, reason, message = verdict_of(wire)
     return TaskReport(
-        number=wire.number,
-        status=status,
-        reason=reason,
-        message=message,
-        emissions=tuple([Emission(each.index, object_from_wire(each.value)) for each in wire.emissions]),
-        incomplete=wire.incomplete,
-        remote_gets=wire.remote_gets,
-        bytes_moved=wire.bytes_moved,
-        read=tuple([ObjectName(each.pool, each.key) for each in wire.read]),
+        wire.number,
+        status,
+        reason,
+        message,
+        tuple([Emission(each.index, object_from_wire(each.value)) for each in wire.emissions]),
+        wire.incomplete,
+        wire.remote_gets,
+        wire.bytes_moved,
+        tuple([ObjectName(each.pool, each.key) for each in wire.read]),
     )
 
 

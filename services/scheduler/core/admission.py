@@ -38,11 +38,17 @@ def submit(step: Step, peer: int, event: Event) -> None:
         message = f"the scheduler has no pipeline {event.scope.pipeline!r}"
         cascades.refuse(step, peer, event, Status.NOT_FOUND, Reason.UNKNOWN_PIPELINE, message)
         return
-    refusal = _refusal(step, event, plan)
+    reserved = round(state.tasks_per_event.get(event.scope, float(len(plan.stages)))) or 1
+    refusal = _refusal(step, event, plan, reserved)
     if refusal is not None:
         cascades.refuse(step, peer, event, *refusal)
         return
-    cascades.begin(step, peer, event, plan, _reserved(step, event, plan))
+    try:
+        fields = plan.declaration.pool(event.ref.pool).fields_of(event.ref.key)
+    except CoveyError as error:
+        cascades.refuse(step, peer, event, error.status, error.reason, error.message)
+        return
+    cascades.begin(step, peer, event, identity, plan, fields, reserved)
 
 
 def _plan_of(step: Step, event: Event) -> PipelinePlan | None:
@@ -53,7 +59,7 @@ def _plan_of(step: Step, event: Event) -> PipelinePlan | None:
     return versions.get(event.declaration) or versions[next(reversed(versions))]
 
 
-def _refusal(step: Step, event: Event, plan: PipelinePlan) -> tuple[Status, Reason, str] | None:
+def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tuple[Status, Reason, str] | None:
     state = step.state
     if state.stopping:
         return Status.UNAVAILABLE, Reason.DRAINING, "the scheduler is stopping"
@@ -61,15 +67,10 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan) -> tuple[Status, Reas
         return Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline had passed when the event reached the scheduler"
     if not state.homes.nodes:
         return Status.UNAVAILABLE, Reason.NO_HOME, "no datastore is ready"
-    if state.reserved + _reserved(step, event, plan) > state.limits.tasks_open_max:
+    if state.reserved + reserved > state.limits.tasks_open_max:
         message = f"{state.reserved} tasks are open or expected; at most {state.limits.tasks_open_max} are admitted"
         return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message
-    try:
-        pool = plan.declaration.pool(event.ref.pool)
-        pool.fields_of(event.ref.key)
-    except CoveyError as error:
-        return error.status, error.reason, error.message
-    for stage in plan.graph.triggered.get(pool.name, ()):
+    for stage in plan.graph.triggered.get(event.ref.pool, ()) if state.workerless else ():
         if _is_stranded(step, plan.stages[stage.name]):
             message = f"no worker runs stage {stage.name!r}"
             return Status.UNAVAILABLE, Reason.NO_WORKER, message
@@ -82,7 +83,3 @@ def _is_stranded(step: Step, plan: StagePlan) -> bool:
     if since is None or since + step.state.limits.patience_s > step.now:
         return False
     return not any(worker.runs(plan) for worker in step.state.workers.values())  # one may have come since the last tick
-
-
-def _reserved(step: Step, event: Event, plan: PipelinePlan) -> int:
-    return round(step.state.tasks_per_event.get(event.scope, float(len(plan.stages)))) or 1

@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
-from covey.model import Priority
 from covey.services.scheduler.core.affinity import free_in_s, idle_lanes, part_of, pays_together, starts_earliest
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.dropping import drop_reason
@@ -22,7 +21,6 @@ from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
 from covey.services.scheduler.core.queues import Queue, live
-from covey.services.scheduler.core.recording import is_recorded
 from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
@@ -35,7 +33,6 @@ SOON_S = 0.0005
 """Nobody wakes for less."""
 ANYWHERE = ""
 """The queue of tasks that any worker may take: locality counts for nothing."""
-LEAST_URGENT = Urgency(Priority.LOW, math.inf, 0)
 
 
 def enqueue(step: Step, task: TaskState) -> None:
@@ -104,7 +101,7 @@ def _is_soon(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
 
 def _fill(step: Step, drop: Drop, ahead: int, may: May) -> None:
     """Give every worker with room, the idlest first, one batch after the other of what it may take."""
-    found = True
+    found = any(len(worker.batches) < worker.lanes + ahead for worker in step.state.workers.values())
     while found:
         found = False
         for worker in _idlest_first(step):
@@ -136,10 +133,11 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     plan = homes[node][0][2].plan
     tasks: list[TaskState] = []
     _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node]), step.now), drop)
-    if not idle_lanes(step.state, plan, but=worker):
-        for other in sorted(homes, key=lambda name: homes[name][0][0] if homes[name] else LEAST_URGENT):
+    others = [other for other, queue in homes.items() if other != node and live(queue)]
+    if others and not idle_lanes(step.state, plan, but=worker):
+        for other in sorted(others, key=lambda name: homes[name][0][0]):
             if not live(homes[other]):
-                continue
+                continue  # a drop has ended the cascades of all that waited there
             if may(step, worker, homes[other][0][2], other) or pays_together(step.state, step.costs, plan, len(tasks)):
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
     tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
@@ -150,12 +148,15 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
 
 def _gather(step: Step, queue: Queue, tasks: list[TaskState], size_max: int, drop: Drop) -> None:
     """Add the tasks at the head of a queue that run together; what can't make it is dropped on the way."""
+    if not live(queue):
+        return
+    predicted_s = step.latency.predict(queue[0][2].plan.id, 1)
     while live(queue) and len(tasks) < size_max:
         task = queue[0][2]
         if tasks and (task.alone or tasks[0].alone or task.urgency.priority != tasks[0].urgency.priority):
             break
         heapq.heappop(queue)
-        reason = drop_reason(step.state, step.latency, task, step.now)
+        reason = drop_reason(step.state, task, predicted_s, step.now)
         if reason is not Reason.NONE:
             drop(step, task, Status.DEADLINE_EXCEEDED, reason, _late(task.plan, reason))
             continue
@@ -188,11 +189,12 @@ def _send(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -> Non
 def _message(step: Step, task: TaskState, node: str) -> Task:
     event, scope = task.cascade.event, task.plan.id.scope
     needs = reads_of(task, step.state)
-    members = member_reads(task, step.state)
+    members = member_reads(task, step.state) if task.members else ()
     if step.state.homes.copied:
         needs = tuple((pool, reads_near(reads, scope, step.state, node)) for pool, reads in needs)
         members = reads_near(members, scope, step.state, node)
-    note_reads(step.state, needs, scope, node)
+    if needs:
+        note_reads(step.state, needs, scope, node)
     return Task(
         number=task.number,
         identity=task.identity,
@@ -204,5 +206,5 @@ def _message(step: Step, task: TaskState, node: str) -> Task:
         deadline=event.deadline,
         incomplete=task.cascade.incomplete or any(member.incomplete for member in task.members),
         traceparent=traceparent_of(task),
-        record=is_recorded(step.state, task.cascade),
+        record=task.cascade.recorded,
     )

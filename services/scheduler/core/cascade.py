@@ -18,16 +18,16 @@ from covey.model import (
     ObjectRef,
     ObjectValue,
     Outcome,
-    event_identity,
     task_identity,
 )
-from covey.services.scheduler.core import foreseeing, ordering
+from covey.services.scheduler.core import foreseeing, ordering, recording
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import use_group
 from covey.services.scheduler.core.state import (
     Cascade,
+    Fields,
     JoinState,
     Member,
     Phase,
@@ -45,12 +45,14 @@ TIMERS_SPARE = 1_000
 # --- the beginning ---------------------------------------------------------------------------------------------------
 
 
-def begin(step: Step, peer: int, event: Event, plan: PipelinePlan, reserved: int) -> None:
-    """Make the cascade of an admitted event."""
+def begin(
+    step: Step, peer: int, event: Event, identity: bytes, plan: PipelinePlan, fields: Fields, reserved: int
+) -> None:
+    """Make the cascade of an admitted event, whose key has these fields."""
     state = step.state
     state.sequence += 1
-    identity = event_identity(event.scope, event.id)
-    cascade = Cascade(event, identity, plan, [peer], state.sequence, step.now, reserved=reserved)
+    cascade = Cascade(event, identity, plan, fields, [peer], state.sequence, step.now, reserved=reserved)
+    cascade.recorded = recording.is_recorded(state, identity)
     state.reserved += reserved
     state.cascades[identity] = cascade
     look_again(step, cascade, event.deadline)
@@ -72,11 +74,10 @@ def plant(step: Step, cascade: Cascade) -> None:
     """Make the root tasks of a cascade, for the first time or again."""
     event, plan = cascade.event, cascade.plan
     cascade.storing_again = False
-    fields = plan.graph.pools[event.ref.pool].fields_of(event.ref.key)
     trigger = ObjectValue(event.ref, event.payload)
     _note_use(step, plan, event.ref)
     for stage in plan.graph.triggered.get(event.ref.pool, ()):
-        _make_task(step, cascade, plan.stages[stage.name], trigger, (), fields, b"", "0", 0)
+        _make_task(step, cascade, plan.stages[stage.name], trigger, (), cascade.fields, b"", "0", 0)
     if event.ref.pool in plan.graph.results:
         cascade.results.append(trigger)
     _settle(step, cascade)
@@ -88,7 +89,7 @@ def _make_task(
     plan: StagePlan,
     trigger: ObjectValue | None,
     members: tuple[Member, ...],
-    fields: dict[str, str | int],
+    fields: Fields,
     parent: bytes,
     part: str,
     order: int,
@@ -133,7 +134,8 @@ def accept(step: Step, task: TaskState, report: TaskReport) -> None:
         _note_use(step, cascade.plan, ref)
         if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
             left_version = ref.version
-    note_emissions(step.state, task, [emission.value.ref for emission in report.emissions])
+    if report.emissions:
+        note_emissions(step.state, task, [emission.value.ref for emission in report.emissions])
     if task.plan.state_pool is not None and not task.repeats:
         cascade.accepted_states[task.identity] = (task.state_version, task.state_as_of)
     _close(step, task, left_version)
@@ -318,6 +320,8 @@ def start_again(step: Step, cascade: Cascade, message: str) -> None:
 
 def _call_off(step: Step, cascade: Cascade) -> None:
     """Close every open task, and tell the workers that have some."""
+    if not cascade.tasks:
+        return
     running: dict[int, list[int]] = {}
     for task in list(cascade.tasks.values()):
         batch = step.state.batches.get(task.batch)  # none: its report, or its worker's end, is being dealt with
@@ -338,5 +342,4 @@ def refuse(step: Step, peer: int, event: Event, status: Status, reason: Reason, 
 def _note_use(step: Step, plan: PipelinePlan, ref: ObjectRef) -> None:
     """Count a use of the object's group, if the group will be seen again."""
     if ref.pool in plan.recorded:
-        identity = GroupId(plan.scope, ref.group)
-        use_group(step.state, identity, step.state.homes.of(identity), 1, ref.size)
+        use_group(step.state, GroupId(plan.scope, ref.group), 1, ref.size)

@@ -8,16 +8,15 @@ nothing would run, nothing would be measured, and a prediction that was once too
 from __future__ import annotations
 
 from covey.errors import Reason
-from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.state import State, TaskState
 
 
-def drop_reason(state: State, latency: Latency, task: TaskState, now: float) -> Reason:
-    """Why a task must not start now; NONE when it may."""
+def drop_reason(state: State, task: TaskState, predicted_s: float, now: float) -> Reason:
+    """Why a task that is predicted to take so long must not start now; NONE when it may."""
     remains = task.cascade.event.deadline - now
     if remains <= 0:
         return Reason.LATE
-    if latency.predict(task.plan.id, 1) <= remains:
+    if predicted_s <= remains:
         return Reason.NONE
     state.predicted_late += 1
     return Reason.NONE if state.predicted_late % state.limits.probe_every == 0 else Reason.PREDICTED_LATE

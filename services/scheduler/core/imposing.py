@@ -34,7 +34,7 @@ def note_arrival(step: Step, task: TaskState) -> None:
 
 def imposed_s(state: State, costs: Costs, head: TaskState, node: str, now: float) -> float:
     """Seconds that others are kept waiting if the batch with this task at its head runs on a node."""
-    if head.line is not None:  # lines take turns
+    if head.line is not None or not costs.lines:  # lines take turns
         return 0.0
     waiting = len(state.queues.get(head.plan.id, {}).get(head.home, ()))
     duration_s = costs.compute_s(head.plan.id, min(max(waiting, 1), head.plan.declaration.batch_max))

@@ -48,6 +48,8 @@ def place_anew(state: State) -> None:
 
 def reads_of(task: TaskState, state: State) -> tuple[tuple[str, tuple[Read, ...]], ...]:
     """What the stage's needs mean for this task: per pool, reads that name their nodes."""
+    if not task.plan.needs:
+        return ()
     if task.reads_epoch != state.homes.placement.epoch:
         declared = zip(task.plan.declaration.needs, task.plan.needs, strict=True)
         task.reads = tuple((pool.name, _reads_of_need(task, need, pool, state)) for need, pool in declared)
@@ -70,6 +72,8 @@ def task_homes(task: TaskState, state: State) -> tuple[str, ...]:
     The state counts twice: it is read to be written again.
     """
     scope, homes = task.plan.id.scope, state.homes
+    if task.trigger is not None and not task.plan.needs:
+        return homes.readers(GroupId(scope, task.trigger.ref.group))
     held: dict[str, int] = {}
 
     def count(nodes: tuple[str, ...], weight: int = 1) -> None:
@@ -194,10 +198,9 @@ def _index(task: TaskState) -> int:
 # --- what the metadata says of groups --------------------------------------------------------------------------------
 
 
-def use_group(state: State, group: GroupId, home: str, objects: int, size: int) -> None:
+def use_group(state: State, group: GroupId, objects: int, size: int) -> None:
     """Count a use of a group; the least recently used are forgotten."""
     use = entry(state.groups, group, GroupUse, state.limits.groups_max)
-    use.home = home
     use.objects += objects
     use.size += size
     use.uses += 1
@@ -216,7 +219,9 @@ def records_to_write(state: State) -> tuple[GroupRecord, ...]:
     for group in reversed(state.groups):
         use = state.groups[group]
         if use.uses >= HOT_USES:
-            records.append(GroupRecord(group, use.home, state.homes.placement.epoch, use.objects, use.size, use.uses))
+            records.append(
+                GroupRecord(group, state.homes.of(group), state.homes.placement.epoch, use.objects, use.size, use.uses)
+            )
             use.uses = 0
         if len(records) == RECORDS_MAX:
             break

@@ -10,17 +10,17 @@ from covey.errors import Status
 from covey.messages import BatchReport, TaskReport
 from covey.model import ObjectName, Scope, TaskReads
 from covey.services.scheduler.core.commands import RecordReads
-from covey.services.scheduler.core.state import Cascade, State, TaskState
+from covey.services.scheduler.core.state import State, TaskState
 from covey.services.scheduler.core.step import Step
 
 HASH_BYTES = 4
 """Of an event's identity, which is a hash already."""
 
 
-def is_recorded(state: State, cascade: Cascade) -> bool:
-    """Whether the tasks of this cascade tell what they read: one event in `suggest_sample`, none if that is 0."""
+def is_recorded(state: State, event: bytes) -> bool:
+    """Whether the tasks of the event of this identity tell what they read: one in `suggest_sample`; 0: none does."""
     sample = state.limits.suggest_sample
-    return sample > 0 and int.from_bytes(cascade.identity[:HASH_BYTES], "big") % sample == 0
+    return sample > 0 and int.from_bytes(event[:HASH_BYTES], "big") % sample == 0
 
 
 def record(step: Step, report: BatchReport) -> None:
@@ -28,7 +28,7 @@ def record(step: Step, report: BatchReport) -> None:
     told: dict[Scope, list[TaskReads]] = {}
     for ended in report.tasks:
         task = step.state.tasks.get(ended.number)
-        if task is not None and ended.status is Status.OK and is_recorded(step.state, task.cascade):
+        if task is not None and task.cascade.recorded and ended.status is Status.OK:
             told.setdefault(task.plan.id.scope, []).append(_reads_of(task, ended))
     step.out += [RecordReads(scope, tuple(tasks)) for scope, tasks in told.items()]
 

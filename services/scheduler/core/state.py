@@ -17,7 +17,7 @@ from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
 from covey.services.scheduler.core.policy import Policy
-from covey.services.scheduler.core.weights import Balance
+from covey.services.scheduler.core.weights import Balance, Weight
 
 
 class Limits(NamedTuple):
@@ -46,6 +46,10 @@ class Limits(NamedTuple):
     """One in so many tasks that are predicted late runs all the same, so that predictions stay alive."""
     suggest_sample: int = 16
     """One in so many events tells what its tasks read, for `covey suggest`; 0: none does."""
+
+
+Fields = dict[str, str | int]
+"""Of a key, by the template of its pool."""
 
 
 class StageId(NamedTuple):
@@ -150,7 +154,7 @@ class TaskState:
     plan: StagePlan
     trigger: ObjectValue | None
     members: tuple[Member, ...]
-    fields: dict[str, str | int]
+    fields: Fields
     order: int
     urgency: Urgency
     created_at: float
@@ -168,6 +172,9 @@ class TaskState:
     line: StateKey | None = None
     state_version: int = 0
     state_as_of: float | None = None
+    weight: Weight | None = None
+    """Of its root group, once `weighed`; None if that is not worth a record."""
+    weighed: bool = False
     repeats: bool = False
     """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
 
@@ -208,6 +215,8 @@ class Cascade:
     event: Event
     identity: bytes
     plan: PipelinePlan
+    fields: Fields
+    """Of the event's key."""
     gateways: list[int]
     """Whom the outcome goes to: each that has submitted the event and is still there; the last has its payload."""
     sequence: int
@@ -224,6 +233,8 @@ class Cascade:
     forgiven: tuple[Status, Reason, str] | None = None
     """The first failure that a join with missing="fire" runs without, if it runs."""
     incomplete: bool = False
+    recorded: bool = False
+    """Its tasks tell what they read, for `covey suggest`."""
     tasks_made: int = 0
     reserved: int = 0
     restarts: int = 0
@@ -290,7 +301,6 @@ class Foresight:
 class GroupUse:
     """What is known of a group's weight, for placement."""
 
-    home: str = ""
     objects: int = 0
     size: int = 0
     uses: int = 0

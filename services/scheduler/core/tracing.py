@@ -25,6 +25,8 @@ def traceparent_of(task: TaskState) -> str:
 
 def record(step: Step, batch: Batch, report: BatchReport) -> None:
     """The spans of those tasks of a report that are still open and belong to traced events."""
+    if not any(task.cascade.event.traceparent for task in batch.tasks):
+        return
     traces = []
     for ended in report.tasks:
         task = step.state.tasks.get(ended.number)

@@ -35,10 +35,10 @@ def note_emissions(state: State, task: TaskState, emitted: Sequence[ObjectRef]) 
     """Count what a task has put: its bytes, and whether some of it went to another group of the same stem."""
     if not state.policy.balance:
         return
-    scope, own, weight = task.plan.id.scope, _group_of(task), _weight_of(state, task)
+    scope, weight = task.plan.id.scope, _weight_of(state, task)
     if weight is not None:
         weight.put_now += sum([ref.size for ref in emitted])
-    if own is not None and scope not in state.balance.together:
+    if scope not in state.balance.together and (own := _group_of(task)) is not None:
         groups = [GroupId(scope, ref.group) for ref in emitted]
         if any(own != group and _stem(own) == _stem(group) for group in groups):
             state.balance.together[scope] = None
@@ -69,7 +69,13 @@ def _group_of(task: TaskState) -> GroupId | None:
 
 
 def _weight_of(state: State, task: TaskState) -> Weight | None:
-    """Of the root group that a task works on, if it will be seen again."""
+    """Of the root group that a task works on, if it will be seen again; found once a task."""
+    if not task.weighed:
+        task.weighed, task.weight = True, _find_weight(state, task)
+    return task.weight
+
+
+def _find_weight(state: State, task: TaskState) -> Weight | None:
     group = _group_of(task)
     if group is None:
         return None
