@@ -145,7 +145,7 @@ def _delay(by_delay: dict[float, list[Run]]) -> Any:
     for each, what in zip(axes, ("mean", "p99"), strict=True):
         each.spines[["top", "right"]].set_visible(False)
         each.set(xlabel="one-way delay per hop, ms", ylabel=f"{what} latency, ms", ylim=(0, None))
-    axes[0].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle("collisions-large, each delay at 80 % of what key hash sustains there", fontsize=10)
     return figure
 
