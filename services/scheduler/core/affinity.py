@@ -29,12 +29,13 @@ from covey.services.scheduler.core.state import StagePlan, State, TaskState, Wor
 
 def starts_earliest(state: State, costs: Costs, head: TaskState, home: str, worker: Worker, now: float) -> bool:
     """Whether this worker is where the batch with this task at its head would start earliest: at its home, or away."""
+    is_strict = math.isinf(state.policy.locality_weight)
     if worker.node == home:
-        return not _yields(state, costs, head, worker, now)
+        return is_strict or not _yields(state, costs, head, worker, now)
     wait_s = queue_wait_s(state, costs, head, home, now)
     if math.isinf(wait_s):
         return True  # nobody there runs the stage
-    if math.isinf(state.policy.locality_weight):
+    if is_strict:
         return False
     return _start_away_s(state, costs, head, worker, now) < wait_s + imposed_s(state, costs, head, home, now)
 
