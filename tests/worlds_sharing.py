@@ -104,7 +104,9 @@ async def world(
     folder: Path | None, seen: Path | None = None, bytes_max: int = 1 << 20, ring_max: int = 1 << 20
 ) -> AsyncIterator[World]:
     """A datastore that shares below `folder` if there is one, and a client that does below `seen`, else there too."""
-    network, heard, said = MemoryNetwork(), [], []  # type: ignore[var-annotated]
+    network = MemoryNetwork()
+    heard: list[Any] = []
+    said: list[Any] = []
     here = seen or folder
     assert here is not None
     with (

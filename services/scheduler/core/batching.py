@@ -68,8 +68,8 @@ def _work_at(step: Step, node: str) -> float:
 def dispatch(step: Step, drop: Drop) -> None:
     """Hand out batches until no worker with room finds work.
 
-    Idle lanes first: with what waits on their own node, then with what would start earlier there than at its home. What
-    is left goes to workers ahead of their lanes, so that they fetch for one batch while they compute another; but no
+    Idle lanes first, each with the most urgent of what would start earliest there. By the same rule what is left goes to
+    workers ahead of their lanes, so that they fetch for one batch while they compute another; but no
     sooner than fetching takes, for what has been dispatched can't start anywhere else.
     """
     state = step.state

@@ -15,8 +15,8 @@ SPREAD_MIN = 0.1
 """Of the mean size: sizes that spread less say nothing about what one more task costs."""
 AWAY_S = 0.002
 """What running away from home is taken to add, in seconds, until it has been tried: a round trip in a datacentre."""
-ARRIVALS_S = 1.0
-"""How far back arrivals count."""
+MEMORY_S = 1.0
+"""How far back a rate remembers."""
 
 
 @dataclass(slots=True)
@@ -52,18 +52,18 @@ class Line:
 
 
 @dataclass(slots=True)
-class Arrivals:
+class Rate:
     """An exponentially weighted rate."""
 
     rate: float = 0.0
     observed_at: float = 0.0
 
     def observe(self, count: float, now: float) -> None:
-        self.rate = self.per_s(now) + count / ARRIVALS_S
+        self.rate = self.per_s(now) + count / MEMORY_S
         self.observed_at = now
 
     def per_s(self, now: float) -> float:
-        return self.rate * math.exp((self.observed_at - now) / ARRIVALS_S)
+        return self.rate * math.exp((self.observed_at - now) / MEMORY_S)
 
 
 @dataclass(slots=True)
@@ -73,9 +73,9 @@ class Costs:
     compute: dict[StageId, Line] = field(default_factory=dict)
     near: dict[StageId, float] = field(default_factory=dict)
     away: dict[StageId, float] = field(default_factory=dict)
-    busy: Arrivals = field(default_factory=Arrivals)
+    busy: Rate = field(default_factory=Rate)
     """Lanes that compute, as a mean: seconds of lanes per second."""
-    lines: dict[tuple[str, StageId], Arrivals] = field(default_factory=dict)
+    lines: dict[tuple[str, StageId], Rate] = field(default_factory=dict)
     """By home node and stage: how many tasks of state lines come."""
 
     def observe(self, batch: Batch, report: BatchReport, now: float) -> None:

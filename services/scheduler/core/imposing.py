@@ -11,12 +11,12 @@ is less.
 
 from __future__ import annotations
 
-from covey.services.scheduler.core.costs import Arrivals, Costs
+from covey.services.scheduler.core.costs import Costs, Rate
 from covey.services.scheduler.core.state import State, TaskState
 from covey.services.scheduler.core.step import Step
 
 RARE = 0.01
-"""Arrivals per second that are not worth remembering."""
+"""Rate per second that are not worth remembering."""
 
 
 def note_arrival(step: Step, task: TaskState) -> None:
@@ -28,7 +28,7 @@ def note_arrival(step: Step, task: TaskState) -> None:
     if key not in lines:
         for forgotten in [each for each, arrivals in lines.items() if arrivals.per_s(step.now) < RARE]:
             del lines[forgotten]
-        lines[key] = Arrivals()
+        lines[key] = Rate()
     lines[key].observe(1 + len(step.state.lines[task.line].waiting), step.now)
 
 
