@@ -68,9 +68,9 @@ def _work_at(step: Step, node: str) -> float:
 def dispatch(step: Step, drop: Drop) -> None:
     """Hand out batches until no worker with room finds work.
 
-    Idle lanes first, each with the most urgent of what would start earliest there. By the same rule what is left goes to
-    workers ahead of their lanes, so that they fetch for one batch while they compute another; but no
-    sooner than fetching takes, for what has been dispatched can't start anywhere else.
+    Idle lanes first, each with the most urgent of what would start earliest there. By the same rule what is left goes
+    to workers ahead of their lanes, so that they fetch for one batch while they compute another; but no sooner than
+    fetching takes, for what has been dispatched can't start anywhere else.
     """
     state = step.state
     state.dispatch_at = None
