@@ -314,14 +314,16 @@ class EventStream:
 
     async def _receive(self) -> None:
         try:
-            while True:
-                for outcome in await self._link.receive():
-                    self._settle(outcome)
+            await self._link.hear(self._settle_all)
         except LinkClosed as closed:
             self._broken = closed.message
             scope = await self._client._scope()
             for name in list(self._open):
                 self._settle(_lost(scope, name, closed.message))
+
+    async def _settle_all(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._settle(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
         pending = self._open.pop(outcome.event_id, None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from covey.errors import DeclarationError, InvalidArgument, NotFound, Reason
 from covey.grouping import Fields, GroupRule, Template, check_key, checked_rule
+from covey.model import INLINE_BYTES_MAX
 
 TTL_S = 60.0
 
@@ -54,6 +55,8 @@ class PoolDeclaration:
     ttl_s: float = TTL_S
     keep_last: int = 0
     strict: bool = False
+    transient: bool = False
+    """Its objects travel with events, tasks and outcomes; only those too large for that are stored."""
 
     @property
     def compiled(self) -> Template:
@@ -62,6 +65,10 @@ class PoolDeclaration:
     @property
     def rule(self) -> GroupRule | None:
         return _rule(self.group_kind, self.group, self.template) if self.group_kind else None
+
+    def is_stored(self, size: int) -> bool:
+        """Whether an object of so many bytes goes to its home."""
+        return not self.transient or size > INLINE_BYTES_MAX
 
     def fields_of(self, key: str) -> dict[str, str | int]:
         """The fields of a key of this pool; raises InvalidArgument when the key is not one."""

@@ -155,6 +155,7 @@ class Pipeline:
         ttl_s: float | None = None,
         keep_last: int = 0,
         strict: bool = False,
+        transient: bool = False,
         name: str | None = None,
     ) -> Pool:
         """Declare the pool of all keys that match `template`, such as `/positions/{scene}/{actor}/{tick:int}`.
@@ -163,8 +164,9 @@ class Pipeline:
         `covey.function`. Pools whose rules give the same text share that group, and so live together. It is a hint:
         without it the program computes the same, only slower. `strict` refuses keys that the rule doesn't match, and
         gets of several keys that are not of one group; other pools count both. Objects are kept `ttl_s` seconds, 60
-        unless told otherwise, and for good in a durable pool; with an index also at most `keep_last` per series. The
-        name is the template's leading text.
+        unless told otherwise, and for good in a durable pool; with an index also at most `keep_last` per series.
+        Those of a `transient` pool only travel with events and outcomes, unless they are larger than 64 KiB: they cost
+        no store, and nobody can get, await or subscribe to them. The name is the template's leading text.
         """
         rule = GroupRuleText("template", group) if isinstance(group, str) else group or GroupRuleText("", "")
         with _pointing_at(_users_line()):
@@ -180,6 +182,7 @@ class Pipeline:
                 ttl_s=float(ttl_s) if ttl_s is not None else math.inf if durable else TTL_S,
                 keep_last=keep_last,
                 strict=strict,
+                transient=transient,
             )
             mistakes.check_pool(declaration, [pool.declaration for pool in self.pools.values()])
         pool = self.pools[declaration.name] = Pool(self, declaration)

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from covey.beside import beside
 from covey.errors import Unavailable
@@ -41,8 +41,8 @@ class Link(Protocol[Out, In]):
     def queued(self) -> int:
         """How many messages wait to be written: grows when the other end reads slowly."""
 
-    def send(self, message: Out) -> None:
-        """Queue a message; never blocks.
+    def send(self, message: Out, under_way: int = 0) -> None:
+        """Queue a message; never blocks. A link that may wait for company is told how many like it have no answer yet.
 
         On a closed link it does nothing: the receiver learns it first. A full queue closes the link, for a peer that
         does not read must not fill our memory.
@@ -50,6 +50,12 @@ class Link(Protocol[Out, In]):
 
     async def receive(self) -> Sequence[In]:
         """Everything that has come, at least one message. Raises LinkClosed when nothing more will come."""
+
+    async def hear(self, take: Callable[[Sequence[In]], Awaitable[None]]) -> NoReturn:
+        """Hand over all that comes, as it comes: sooner than `receive` by waking one task less.
+
+        Reads no further while `take` waits. Raises LinkClosed when nothing more will come, and what `take` raises.
+        """
 
     def close(self) -> None:
         """End the stream; what is queued may be lost."""
@@ -110,11 +116,15 @@ class _MemoryEnd(Generic[A, B]):
     def queued(self) -> int:
         return len(self._outward)
 
-    def send(self, message: A) -> None:
+    def send(self, message: A, under_way: int = 0) -> None:
         self._outward.put(message)
 
     async def receive(self) -> Sequence[B]:
         return await self._inward.take()
+
+    async def hear(self, take: Callable[[Sequence[B]], Awaitable[None]]) -> NoReturn:
+        while True:
+            await take(await self._inward.take())
 
     def close(self) -> None:
         self._outward.close()

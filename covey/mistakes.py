@@ -82,6 +82,8 @@ def check_pool(pool: PoolDeclaration, others: Sequence[PoolDeclaration]) -> None
         raise DeclarationError(
             f"ttl_s is the seconds that an object is kept, more than 0 (math.inf: for good), not {pool.ttl_s}"
         )
+    if pool.transient and (pool.durable or pool.keep_last):
+        raise DeclarationError("transient=True keeps nothing: leave `durable=` and `keep_last=` out")
     if pool.keep_last < 0:
         raise DeclarationError(f"keep_last is a number of objects, or 0 to keep what ttl_s keeps, not {pool.keep_last}")
     if pool.keep_last and template.index is None:
@@ -94,6 +96,10 @@ def check_pool(pool: PoolDeclaration, others: Sequence[PoolDeclaration]) -> None
 def check_need(pool: PoolDeclaration, need: Need) -> None:
     """A need by itself, as `pool.last(8)` makes it."""
     call, index = _written(need), pool.compiled.index
+    if pool.transient:
+        raise DeclarationError(
+            f"{call}: the objects of a transient pool are stored nowhere; leave out `transient=True`"
+        )
     if need.kind is NeedKind.LATEST:
         if index is not None:
             raise DeclarationError(
@@ -123,6 +129,8 @@ def check_need(pool: PoolDeclaration, need: Need) -> None:
 
 def check_join(pool: PoolDeclaration, join: Join) -> None:
     """A join by itself, as `pool.all_of(by=[...])` makes it."""
+    if pool.transient:
+        raise DeclarationError("all_of: a join reads its members from a store; leave out `transient=True`")
     for name in join.by:
         if name not in pool.compiled.names:
             raise DeclarationError(

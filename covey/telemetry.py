@@ -213,12 +213,18 @@ class Tracer:
         """
         self.telemetry = telemetry
         self._random = random
-        self._sampled_share = 0.0 if isinstance(telemetry, NoTelemetry) else sampled_share
+        self.listened_to = not isinstance(telemetry, NoTelemetry)
+        self._sampled_share = sampled_share if self.listened_to else 0.0
 
     def start(self, clients: str = "") -> str:
-        """The traceparent of a span to `finish` later: under the client's, if it sent a valid one."""
+        """The traceparent of a span to `finish` later: under the client's, if it sent a valid one.
+
+        Empty where nobody listens, and the client does not trace either.
+        """
         if clients and parse_traceparent(clients) is not None:
             return child_traceparent(clients, self._random)
+        if not self.listened_to:
+            return ""
         return mint_traceparent(self._random, self._random.random() < self._sampled_share)
 
     def finish(

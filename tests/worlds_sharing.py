@@ -45,6 +45,10 @@ class Counted:
         self._heard.extend(messages)
         return messages
 
+    async def hear(self, take: Any) -> None:
+        while True:
+            await take(await self.receive())
+
     def close(self) -> None:
         self._link.close()
 

@@ -24,29 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ovey/v1/declaration.proto\x12\x08\x63ovey.v1\"\xb8\x01\n\x0fPoolDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\t\x12\"\n\x05group\x18\x03 \x01(\x0b\x32\x13.covey.v1.GroupRule\x12\x1e\n\x05\x63odec\x18\x04 \x01(\x0e\x32\x0f.covey.v1.Codec\x12\x0f\n\x07\x64urable\x18\x05 \x01(\x08\x12\r\n\x05ttl_s\x18\x06 \x01(\x01\x12\x11\n\tkeep_last\x18\x07 \x01(\r\x12\x0e\n\x06strict\x18\x08 \x01(\x08\"N\n\tGroupRule\x12\x12\n\x08template\x18\x01 \x01(\tH\x00\x12\x11\n\x07pattern\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x66unction\x18\x03 \x01(\tH\x00\x42\x06\n\x04rule\"V\n\x04Need\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12 \n\x04kind\x18\x02 \x01(\x0e\x32\x12.covey.v1.NeedKind\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0f\n\x07offsets\x18\x04 \x03(\x12\"I\n\x04Join\x12\n\n\x02\x62y\x18\x01 \x03(\t\x12\"\n\x07missing\x18\x02 \x01(\x0e\x32\x11.covey.v1.Missing\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\"\x9e\x01\n\x10StageDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x1c\n\x04join\x18\x03 \x01(\x0b\x32\x0e.covey.v1.Join\x12\x1d\n\x05needs\x18\x04 \x03(\x0b\x32\x0e.covey.v1.Need\x12\r\n\x05\x65mits\x18\x05 \x03(\t\x12\x11\n\tbatch_max\x18\x06 \x01(\r\x12\x11\n\thas_model\x18\x07 \x01(\x08\"\x9b\x01\n\x0b\x44\x65\x63laration\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x13\n\x0bobjective_s\x18\x02 \x01(\x01\x12(\n\x05pools\x18\x03 \x03(\x0b\x32\x19.covey.v1.PoolDeclaration\x12*\n\x06stages\x18\x04 \x03(\x0b\x32\x1a.covey.v1.StageDeclaration\x12\x0f\n\x07version\x18\x05 \x01(\t*S\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x11\n\rCODEC_MSGPACK\x10\x01\x12\x0f\n\x0b\x43ODEC_ARRAY\x10\x02\x12\x0f\n\x0b\x43ODEC_BYTES\x10\x03*a\n\x08NeedKind\x12\x19\n\x15NEED_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10NEED_KIND_LATEST\x10\x01\x12\x12\n\x0eNEED_KIND_LAST\x10\x02\x12\x10\n\x0cNEED_KIND_AT\x10\x03*F\n\x07Missing\x12\x17\n\x13MISSING_UNSPECIFIED\x10\x00\x12\x10\n\x0cMISSING_DROP\x10\x01\x12\x10\n\x0cMISSING_FIRE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63ovey/v1/declaration.proto\x12\x08\x63ovey.v1\"\xcb\x01\n\x0fPoolDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08template\x18\x02 \x01(\t\x12\"\n\x05group\x18\x03 \x01(\x0b\x32\x13.covey.v1.GroupRule\x12\x1e\n\x05\x63odec\x18\x04 \x01(\x0e\x32\x0f.covey.v1.Codec\x12\x0f\n\x07\x64urable\x18\x05 \x01(\x08\x12\r\n\x05ttl_s\x18\x06 \x01(\x01\x12\x11\n\tkeep_last\x18\x07 \x01(\r\x12\x0e\n\x06strict\x18\x08 \x01(\x08\x12\x11\n\ttransient\x18\t \x01(\x08\"N\n\tGroupRule\x12\x12\n\x08template\x18\x01 \x01(\tH\x00\x12\x11\n\x07pattern\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x66unction\x18\x03 \x01(\tH\x00\x42\x06\n\x04rule\"V\n\x04Need\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12 \n\x04kind\x18\x02 \x01(\x0e\x32\x12.covey.v1.NeedKind\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x0f\n\x07offsets\x18\x04 \x03(\x12\"I\n\x04Join\x12\n\n\x02\x62y\x18\x01 \x03(\t\x12\"\n\x07missing\x18\x02 \x01(\x0e\x32\x11.covey.v1.Missing\x12\x11\n\ttimeout_s\x18\x03 \x01(\x01\"\x9e\x01\n\x10StageDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02on\x18\x02 \x01(\t\x12\x1c\n\x04join\x18\x03 \x01(\x0b\x32\x0e.covey.v1.Join\x12\x1d\n\x05needs\x18\x04 \x03(\x0b\x32\x0e.covey.v1.Need\x12\r\n\x05\x65mits\x18\x05 \x03(\t\x12\x11\n\tbatch_max\x18\x06 \x01(\r\x12\x11\n\thas_model\x18\x07 \x01(\x08\"\x9b\x01\n\x0b\x44\x65\x63laration\x12\x10\n\x08pipeline\x18\x01 \x01(\t\x12\x13\n\x0bobjective_s\x18\x02 \x01(\x01\x12(\n\x05pools\x18\x03 \x03(\x0b\x32\x19.covey.v1.PoolDeclaration\x12*\n\x06stages\x18\x04 \x03(\x0b\x32\x1a.covey.v1.StageDeclaration\x12\x0f\n\x07version\x18\x05 \x01(\t*S\n\x05\x43odec\x12\x15\n\x11\x43ODEC_UNSPECIFIED\x10\x00\x12\x11\n\rCODEC_MSGPACK\x10\x01\x12\x0f\n\x0b\x43ODEC_ARRAY\x10\x02\x12\x0f\n\x0b\x43ODEC_BYTES\x10\x03*a\n\x08NeedKind\x12\x19\n\x15NEED_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10NEED_KIND_LATEST\x10\x01\x12\x12\n\x0eNEED_KIND_LAST\x10\x02\x12\x10\n\x0cNEED_KIND_AT\x10\x03*F\n\x07Missing\x12\x17\n\x13MISSING_UNSPECIFIED\x10\x00\x12\x10\n\x0cMISSING_DROP\x10\x01\x12\x10\n\x0cMISSING_FIRE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'covey.v1.declaration_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CODEC']._serialized_start=789
-  _globals['_CODEC']._serialized_end=872
-  _globals['_NEEDKIND']._serialized_start=874
-  _globals['_NEEDKIND']._serialized_end=971
-  _globals['_MISSING']._serialized_start=973
-  _globals['_MISSING']._serialized_end=1043
+  _globals['_CODEC']._serialized_start=808
+  _globals['_CODEC']._serialized_end=891
+  _globals['_NEEDKIND']._serialized_start=893
+  _globals['_NEEDKIND']._serialized_end=990
+  _globals['_MISSING']._serialized_start=992
+  _globals['_MISSING']._serialized_end=1062
   _globals['_POOLDECLARATION']._serialized_start=41
-  _globals['_POOLDECLARATION']._serialized_end=225
-  _globals['_GROUPRULE']._serialized_start=227
-  _globals['_GROUPRULE']._serialized_end=305
-  _globals['_NEED']._serialized_start=307
-  _globals['_NEED']._serialized_end=393
-  _globals['_JOIN']._serialized_start=395
-  _globals['_JOIN']._serialized_end=468
-  _globals['_STAGEDECLARATION']._serialized_start=471
-  _globals['_STAGEDECLARATION']._serialized_end=629
-  _globals['_DECLARATION']._serialized_start=632
-  _globals['_DECLARATION']._serialized_end=787
+  _globals['_POOLDECLARATION']._serialized_end=244
+  _globals['_GROUPRULE']._serialized_start=246
+  _globals['_GROUPRULE']._serialized_end=324
+  _globals['_NEED']._serialized_start=326
+  _globals['_NEED']._serialized_end=412
+  _globals['_JOIN']._serialized_start=414
+  _globals['_JOIN']._serialized_end=487
+  _globals['_STAGEDECLARATION']._serialized_start=490
+  _globals['_STAGEDECLARATION']._serialized_end=648
+  _globals['_DECLARATION']._serialized_start=651
+  _globals['_DECLARATION']._serialized_end=806
 # @@protoc_insertion_point(module_scope)

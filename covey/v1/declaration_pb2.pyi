@@ -39,7 +39,7 @@ MISSING_DROP: Missing
 MISSING_FIRE: Missing
 
 class PoolDeclaration(_message.Message):
-    __slots__ = ("name", "template", "group", "codec", "durable", "ttl_s", "keep_last", "strict")
+    __slots__ = ("name", "template", "group", "codec", "durable", "ttl_s", "keep_last", "strict", "transient")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class PoolDeclaration(_message.Message):
     TTL_S_FIELD_NUMBER: _ClassVar[int]
     KEEP_LAST_FIELD_NUMBER: _ClassVar[int]
     STRICT_FIELD_NUMBER: _ClassVar[int]
+    TRANSIENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     template: str
     group: GroupRule
@@ -56,7 +57,8 @@ class PoolDeclaration(_message.Message):
     ttl_s: float
     keep_last: int
     strict: bool
-    def __init__(self, name: _Optional[str] = ..., template: _Optional[str] = ..., group: _Optional[_Union[GroupRule, _Mapping]] = ..., codec: _Optional[_Union[Codec, str]] = ..., durable: _Optional[bool] = ..., ttl_s: _Optional[float] = ..., keep_last: _Optional[int] = ..., strict: _Optional[bool] = ...) -> None: ...
+    transient: bool
+    def __init__(self, name: _Optional[str] = ..., template: _Optional[str] = ..., group: _Optional[_Union[GroupRule, _Mapping]] = ..., codec: _Optional[_Union[Codec, str]] = ..., durable: _Optional[bool] = ..., ttl_s: _Optional[float] = ..., keep_last: _Optional[int] = ..., strict: _Optional[bool] = ..., transient: _Optional[bool] = ...) -> None: ...
 
 class GroupRule(_message.Message):
     __slots__ = ("template", "pattern", "function")

@@ -293,9 +293,7 @@ class _Connection:
                 self._link, self._opening, self.shares, self.sees_ring = link, None, True, True
                 opening.set_result(link)
                 try:
-                    while True:
-                        for message in await link.receive():
-                            self._hear(link, message)
+                    await link.hear(partial(self._take, link))
                 except LinkClosed as error:
                     lost = _home_lost(self._address, error)
                 finally:
@@ -312,6 +310,10 @@ class _Connection:
         listeners, self.listeners = self.listeners, {}
         for listener in listeners.values():
             listener.lose(error)
+
+    async def _take(self, link: DatastoreLink, messages: Sequence[FromDatastore]) -> None:
+        for message in messages:
+            self._hear(link, message)
 
     def _hear(self, link: DatastoreLink, message: FromDatastore) -> None:
         listener = self.listeners.get(message.request)

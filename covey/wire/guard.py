@@ -3,6 +3,7 @@
 * A CoveyError becomes its status with details; anything else a handler raises is our bug: logged under an opaque id,
   which is all that the caller sees.
 * A request that is no message is the caller's INVALID_ARGUMENT (gRPC itself would say UNKNOWN, with our internals).
+* Health and reflection stand outside: a watcher of our health must not keep us from stopping.
 * A CancelledError that the caller did not cause would leave the caller hanging: it becomes UNAVAILABLE.
 """
 
@@ -12,9 +13,8 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 import grpc
 
@@ -23,15 +23,13 @@ from covey.wire.status import abort
 
 log = logging.getLogger(__name__)
 
-INFRASTRUCTURE = "/grpc."
-"""Health and reflection: never counted, for a watcher of our health must not keep us from stopping."""
-
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Behavior = Callable[[Any, Any], Any]
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """The outermost interceptor of every server."""
+class Guard:
+    """Wraps the handlers of a server, once, when they are added; interceptors would cost each call anew."""
 
     def __init__(self) -> None:
         self._running = 0
@@ -44,14 +42,12 @@ class Guard(grpc.aio.ServerInterceptor):
         """Wait until no handler runs, their `finally` clauses included."""
         await self._idle.wait()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(INFRASTRUCTURE):
-            return handler
+    def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
+        """The server as services see it: what is added to it is guarded."""
+        return cast("grpc.aio.Server", _GuardedServer(self, server))
+
+    def wrapped(self, handler: Handler) -> Handler:
+        """The handler with the guard before it."""
         parse = handler.request_deserializer or bytes
         options = {"response_serializer": handler.response_serializer}
         if handler.unary_unary:
@@ -67,33 +63,34 @@ class Guard(grpc.aio.ServerInterceptor):
         return handler  # we have no methods that take a stream and give one answer
 
     def _answering(self, behavior: Behavior, parse: Callable[[bytes], Any]) -> Behavior:
-        async def guarded(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            async with self._watched(context):
-                return await behavior(_parsed(parse, request), context)
+        async def guarded(request: bytes, context: Context) -> Any:
+            return await self._watched(context, lambda: behavior(_parsed(parse, request), context))
 
         return guarded
 
     def _streaming(self, behavior: Behavior, parse: Callable[[Any], Any]) -> Behavior:
         """Both kinds of handlers: those that yield and those that write."""
 
-        async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            async with self._watched(context):
-                if inspect.isasyncgenfunction(behavior):
-                    async for response in behavior(parse(request), context):
-                        await context.write(response)
-                else:
-                    await behavior(parse(request), context)
+        async def written(request: Any, context: Context) -> None:
+            async for response in behavior(parse(request), context):
+                await context.write(response)
+
+        async def guarded(request: Any, context: Context) -> None:
+            if inspect.isasyncgenfunction(behavior):
+                await self._watched(context, lambda: written(request, context))
+            else:
+                await self._watched(context, lambda: behavior(parse(request), context))
 
         return guarded
 
-    @asynccontextmanager
-    async def _watched(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    async def _watched(self, context: Context, begin: Callable[[], Awaitable[Any]]) -> Any:
+        """Run a handler; what it raises leaves as a status."""
         if self.draining:
             await abort(context, Unavailable("this process is stopping; ask another", Reason.DRAINING))
         self._running += 1
         self._idle.clear()
         try:
-            yield
+            return await begin()
         except grpc.aio.AbortError:
             raise
         except CoveyError as error:
@@ -114,6 +111,37 @@ class Guard(grpc.aio.ServerInterceptor):
             self._running -= 1
             if self._running == 0:
                 self._idle.set()
+
+
+class _GuardedServer:
+    """What generated code adds handlers to."""
+
+    def __init__(self, guard: Guard, server: grpc.aio.Server) -> None:
+        self._guard = guard
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._server.add_generic_rpc_handlers([_GuardedHandlers(self._guard, handler) for handler in handlers])
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """The asyncio server knows no such handlers; the generic ones say the same."""
+
+
+class _GuardedHandlers(grpc.GenericRpcHandler):
+    def __init__(self, guard: Guard, handlers: grpc.GenericRpcHandler) -> None:
+        self._guard = guard
+        self._handlers = handlers
+        self._wrapped: dict[str, Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = self._handlers.service(handler_call_details)
+            if handler is None:
+                return None
+            wrapped = self._wrapped[method] = self._guard.wrapped(handler)
+        return wrapped
 
 
 def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:

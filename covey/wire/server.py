@@ -49,7 +49,6 @@ async def serve(
     address: str = LOOPBACK,
     *,
     credentials: grpc.ServerCredentials | None = None,
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     reflect: bool = False,
     grace_s: float = GRACE_S,
 ) -> AsyncIterator[str]:
@@ -58,11 +57,11 @@ async def serve(
     Raises Unavailable when the address can't be bound.
     """
     guard = Guard()
-    server = grpc.aio.server(interceptors=(guard, *interceptors), options=SERVER)
+    server = grpc.aio.server(options=SERVER)
     wellness = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(wellness, server)
     for service in services:
-        service.add_to(server)
+        service.add_to(guard.before(server))
         await wellness.set(service.name, health_pb2.HealthCheckResponse.SERVING)
     if reflect:
         names = [service.name for service in services]

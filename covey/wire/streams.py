@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import grpc
 
@@ -83,19 +83,21 @@ class GrpcLink(Generic[Out, In]):
         self._arrived = asyncio.Event()
         self._taken = asyncio.Event()
         self._reading_over = False
+        self._take: Callable[[Sequence[In]], Awaitable[None]] | None = None
+        self._refused_by_taker: Exception | None = None
 
     @property
     def queued(self) -> int:
         return len(self._queue)
 
-    def send(self, message: Out) -> None:
+    def send(self, message: Out, under_way: int = 0) -> None:
         if self._writing_over:
             return
         if len(self._queue) >= self._queue_max:
             self.fail(LinkClosed(f"{self.peer} left {self._queue_max} messages unread", Reason.SLOW_READER))
             return
         self._queue.append(message)
-        self._linger.arrived(self._clock.now())
+        self._linger.arrived(self._clock.now(), under_way)
         self._queued.set()
 
     async def receive(self) -> Sequence[In]:
@@ -107,6 +109,18 @@ class GrpcLink(Generic[Out, In]):
         unread, self._unread, self._unread_bytes = self._unread, [], 0
         self._taken.set()
         return unread
+
+    async def hear(self, take: Callable[[Sequence[In]], Awaitable[None]]) -> NoReturn:
+        while self._unread:
+            await take(await self.receive())
+        self._take = take
+        try:
+            while not self._reading_over:
+                self._arrived.clear()
+                await self._arrived.wait()
+        finally:
+            self._take = None
+        raise self._refused_by_taker or self._closed()
 
     def close(self) -> None:
         self._end_writing()
@@ -157,9 +171,13 @@ class GrpcLink(Generic[Out, In]):
             while (data := await self._stream.read()) is not None:
                 if self._reading_over:
                     continue
-                self._unread.extend(self._decode(data, self._clock.now()))
-                if not self._unread:
+                messages = self._decode(data, self._clock.now())
+                if not messages:
                     continue  # a part of something larger, which its decoder bounds
+                if self._take is not None:
+                    await self._hand_over(self._take, messages)
+                    continue
+                self._unread.extend(messages)
                 self._unread_bytes += len(data)
                 self._arrived.set()
                 while self._unread_bytes >= UNREAD_BYTES_MAX and not self._reading_over:
@@ -168,6 +186,13 @@ class GrpcLink(Generic[Out, In]):
             self.close()
         except CoveyError as error:
             self.fail(error)
+
+    async def _hand_over(self, take: Callable[[Sequence[In]], Awaitable[None]], messages: Sequence[In]) -> None:
+        try:
+            await take(messages)
+        except Exception as error:  # noqa: BLE001 - `hear` raises it
+            self._refused_by_taker = error
+            self._end_reading()
 
     async def _something_to_write(self) -> bool:
         """Wait until something should be written; False at the end."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import assert_never
 
 from covey.clock import Clock
@@ -97,11 +98,7 @@ class Shell:
         number = next(self._numbers)
         self._exchanges[number] = link
         try:
-            while True:
-                messages = self._whole(number, link, await link.receive())
-                if self._spans is not None:
-                    self._spans.begin(number, messages)
-                await self._driver.accept(*[Asked(number, message) for message in messages])
+            await link.hear(partial(self._take_asked, number, link))
         except LinkClosed:
             return
         finally:
@@ -117,13 +114,26 @@ class Shell:
         number = next(self._numbers)
         self._leads[number] = link
         try:
-            while True:
-                await self._driver.accept(*[LeaderSaid(number, message) for message in await link.receive()])
+            await link.hear(partial(self._take_told, number))
         except LinkClosed:
             return
         finally:
             del self._leads[number]
             self._driver.post(LinkEnded(number))
+
+    async def _take_asked(
+        self, number: int, link: Link[FromDatastore, ToDatastore], messages: Sequence[ToDatastore]
+    ) -> None:
+        whole = self._whole(number, link, messages)
+        if self._spans is not None:
+            self._spans.begin(number, whole)
+        await self._driver.accept(*[Asked(number, message) for message in whole])
+
+    async def _take_told(self, number: int, messages: Sequence[SchedulerToDatastore]) -> None:
+        await self._driver.accept(*[LeaderSaid(number, message) for message in messages])
+
+    async def _take_said(self, number: int, messages: Sequence[FromDatastore]) -> None:
+        await self._driver.accept(*[NodeSaid(number, message) for message in messages])
 
     def _whole(
         self, number: int, link: Link[FromDatastore, ToDatastore], messages: Sequence[ToDatastore]
@@ -185,8 +195,7 @@ class Shell:
                 if number in self._others:  # else it was left before it answered
                     self._others[number] = link
                     self._driver.post(NodeReached(number))
-                    while True:
-                        await self._driver.accept(*[NodeSaid(number, message) for message in await link.receive()])
+                    await link.hear(partial(self._take_said, number))
         except Unavailable as error:
             log.info("datastore %s at %s: %s", node.id, node.address, error.message)
         finally:

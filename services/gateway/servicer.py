@@ -5,8 +5,8 @@ The tenant comes from the call's metadata (`covey-tenant`); a call's own gRPC de
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -38,8 +38,7 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         self._gateway = gateway
 
     async def Send(self, request: pb.SendRequest, context: Context) -> pb.SendResponse:
-        event = edge.event_from_wire(request.event, tenant_of(context))
-        event = replace(event, budget_s=_capped(event.budget_s, context))
+        event = edge.event_from_wire(request.event, tenant_of(context), _remaining_s(context))
         outcome = await self._gateway.send(event)
         response = pb.SendResponse()
         outcome_to_wire(outcome, response.outcome)
@@ -50,12 +49,12 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         return pb.CancelResponse(found=await self._gateway.cancel(name))
 
     async def Put(self, request: pb.PutRequest, context: Context) -> pb.PutResponse:
-        new = edge.put_from_wire(request, tenant_of(context), _capped(None, context))
+        new = edge.put_from_wire(request, tenant_of(context), _budget_s(context))
         return edge.put_answer_to_wire(await self._gateway.put(new))
 
     async def Get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
         scope, wanted = edge.get_from_wire(request, tenant_of(context))
-        answer = await self._gateway.get(scope, wanted, _capped(None, context))
+        answer = await self._gateway.get(scope, wanted, _budget_s(context))
         size = sum(len(value.payload or b"") for value in answer.objects)
         if size > ANSWER_BYTES_MAX:
             raise InvalidArgument(
@@ -87,12 +86,14 @@ def tenant_of(context: Context) -> str:
     return TENANT_DEFAULT
 
 
-def _capped(budget_s: float | None, context: Context) -> float | None:
-    """What the request asks for, but no more than remains of the call."""
-    remaining_s = cast("float | None", context.time_remaining())  # None: the call has no deadline
-    if remaining_s is None:
-        return budget_s
-    return remaining_s if budget_s is None else min(budget_s, remaining_s)
+def _budget_s(context: Context) -> float | None:
+    """What remains of the call; None if it has no deadline."""
+    return cast("float | None", context.time_remaining())
+
+
+def _remaining_s(context: Context) -> float:
+    remaining_s = _budget_s(context)
+    return math.inf if remaining_s is None else remaining_s
 
 
 def service(gateway: Gateway, clock: Clock) -> Service:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from typing import Any, assert_never
 
 from covey.beside import beside
@@ -198,7 +197,7 @@ class Gateway:
 
     def _received(self, call: int, event: NewEvent) -> EventReceived:
         """The event with its own span, under the client's."""
-        return EventReceived(call, replace(event, traceparent=self._tracer.start(event.traceparent)), event.traceparent)
+        return EventReceived(call, event, self._tracer.start(event.traceparent))
 
     async def _ask(self, request: Callable[[int], Stimulus]) -> Any:
         """Hand a call's request to the core and wait for its answer; a caller that leaves withdraws it."""
@@ -252,7 +251,7 @@ class Gateway:
 
     def _tell_leader(self, message: ToLeader) -> None:
         if self._leader is not None:
-            self._leader.send(message)
+            self._leader.send(message, len(self._core.state.open))
 
     def _deliver(self, call: int, outcome: Outcome) -> None:
         stream = self._streams.get(call)
@@ -293,9 +292,11 @@ class Gateway:
         return ReadDone(command.number, fetched.answers)
 
     def _record(self, ended: RecordEvent) -> None:
+        if not self._tracer.listened_to:
+            return
         outcome = ended.outcome
         pipeline: Attributes = {Attribute.PIPELINE: outcome.scope.pipeline}
-        if not ended.traceparent:
+        if not ended.admitted:
             self._tracer.telemetry.measure(Metric.EVENTS_REFUSED, 1, {Attribute.REASON: outcome.reason})
             return
         self._tracer.telemetry.measure(Metric.EVENTS_ADMITTED, 1, pipeline)
@@ -340,12 +341,14 @@ class Gateway:
             await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.0))
             backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
 
+    async def _take_from_leader(self, messages: Sequence[SchedulerToGateway]) -> None:
+        await self._driver.accept(*messages)
+
     async def _follow(self, link: Link[ToLeader, SchedulerToGateway]) -> None:
         self._dialed = link
         self._driver.post(LeaderConnected())
         try:
-            while True:
-                await self._driver.accept(*await link.receive())
+            await link.hear(self._take_from_leader)
         finally:
             self._dialed = self._leader = None
             self._driver.post(LeaderLost())

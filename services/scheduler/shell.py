@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 from covey.clock import Clock, wall_time_ns
@@ -201,8 +202,7 @@ class SchedulerShell:
             if not await self._introduce(peer, first, address):
                 return
             await self._take(peer, rest)
-            while True:
-                await self._take(peer, await link.receive())
+            await link.hear(partial(self._take, peer))
         except LinkClosed:
             pass
         except TimeoutError:

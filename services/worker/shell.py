@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import assert_never
 
 from covey.batch import ReadObject, TaskInputs
@@ -139,15 +140,16 @@ class WorkerShell:
         number = next(self._numbers)
         self._links[number] = link
         try:
-            while True:
-                messages = await link.receive()
-                await self._driver.accept(*[Received(number, message) for message in messages])
+            await link.hear(partial(self._take, number))
         except LinkClosed:
             pass
         finally:
             del self._links[number]
             link.close()
             self._driver.post(Disconnected(number))
+
+    async def _take(self, link: int, messages: Sequence[SchedulerToWorker]) -> None:
+        await self._driver.accept(*[Received(link, message) for message in messages])
 
     def _perform(self, command: Command) -> Awaitable[Stimulus | None] | None:
         match command:

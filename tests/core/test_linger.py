@@ -1,6 +1,8 @@
 """The linger rule holds under load and never when idle."""
 
-from covey.wire.linger import HOLD_S, Linger
+import pytest
+
+from covey.wire.linger import HOLD_S, HOLD_S_MAX, Linger
 
 
 def arrive(linger: Linger, count: int, start: float, span_s: float) -> float:
@@ -56,3 +58,39 @@ def test_a_burst_is_forgotten_after_a_quiet_window() -> None:
 
     assert linger.hold_s(1, 0.015) == HOLD_S
     assert linger.hold_s(1, 0.050) == 0.0
+
+
+def crowd(under_way: int, rate: float) -> tuple[Linger, float]:
+    """Half a second of arrivals of which so many are under way; and now."""
+    linger = Linger()
+    for number in range(int(rate / 2)):
+        linger.arrived(number / rate, under_way)
+    return linger, 0.5
+
+
+def test_in_a_crowd_a_message_waits_for_a_tenth_of_what_an_item_takes() -> None:
+    """With 64 under way at 3,000 a second an item takes 21 ms (Little): hold for 2."""
+    linger, now = crowd(under_way=64, rate=3_000)
+
+    assert linger.hold_s(1, now) == pytest.approx(0.1 * 64 / 3_000)
+
+
+def test_with_few_under_way_nothing_is_held() -> None:
+    """With 23 under way the same rate holds nothing: they would only wait for each other."""
+    linger, now = crowd(under_way=23, rate=3_000)
+
+    assert linger.hold_s(1, now) == 0.0
+
+
+def test_a_crowd_that_is_served_slowly_holds_5_ms_at_most() -> None:
+    """A thousand under way at 1,000 a second take a second each; a tenth of it would be no linger any more."""
+    linger, now = crowd(under_way=1_000, rate=1_000)
+
+    assert linger.hold_s(1, now) == HOLD_S_MAX
+
+
+def test_a_crowd_does_not_hold_a_busy_stream_for_less() -> None:
+    """At a rate that holds anyway, it is for 1 ms at least."""
+    linger, now = crowd(under_way=24, rate=10_000)
+
+    assert linger.hold_s(1, now) == HOLD_S

@@ -73,6 +73,7 @@ def pool_to_wire(pool: PoolDeclaration, out: pb.PoolDeclaration) -> None:
     out.ttl_s = pool.ttl_s
     out.keep_last = pool.keep_last
     out.strict = pool.strict
+    out.transient = pool.transient
 
 
 def pool_from_wire(wire: pb.PoolDeclaration) -> PoolDeclaration:
@@ -89,6 +90,7 @@ def pool_from_wire(wire: pb.PoolDeclaration) -> PoolDeclaration:
         ttl_s=wire.ttl_s,
         keep_last=wire.keep_last,
         strict=wire.strict,
+        transient=wire.transient,
     )
 
 

@@ -5,6 +5,7 @@ A client's budget travels as microseconds that remain when it was sent; the tena
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from covey.edge import (
@@ -68,15 +69,16 @@ def event_to_wire(event: NewEvent, out: pb.Event) -> None:
     out.traceparent = event.traceparent
 
 
-def event_from_wire(wire: pb.Event, tenant: str) -> NewEvent:
-    """Raises InvalidArgument for what no event can be."""
+def event_from_wire(wire: pb.Event, tenant: str, budget_s_max: float = math.inf) -> NewEvent:
+    """Raises InvalidArgument for what no event can be. `budget_s_max` is what remains of the call, if it has an end."""
+    budget_s = wire.deadline_us / US if wire.deadline_us else budget_s_max
     return NewEvent(
         scope=scope_of(tenant, wire.pipeline, "an event"),
         key=wire.key,
         payload=wire.payload,
         id=wire.id,
         priority=priority_from_wire(wire.priority),
-        budget_s=wire.deadline_us / US if wire.deadline_us else None,
+        budget_s=min(budget_s, budget_s_max) if budget_s < math.inf else None,
         group=wire.group,
         traceparent=wire.traceparent,
     )

@@ -22,8 +22,8 @@ from covey.wire.convert.objects import (
     microseconds,
     object_from_wire,
     object_to_wire,
-    outcome_from_wire,
     outcome_to_wire,
+    packed_outcome_from_wire,
     priority_from_wire,
     priority_to_wire,
     scope_from_wire,
@@ -112,7 +112,7 @@ def scheduler_to_gateway_to_wire(
 def scheduler_to_gateway_from_wire(wire: scheduler_pb2.SchedulerToGateway, now: float) -> SchedulerToGateway:
     match wire.WhichOneof("message"):
         case "outcome":
-            return OutcomeReady(outcome_from_wire(wire.outcome))
+            return OutcomeReady(packed_outcome_from_wire(wire.outcome))
         case "store_again":
             return StoreAgain(scope_from_wire(wire.store_again.scope), wire.store_again.event_id)
         case "beat":

@@ -168,6 +168,10 @@ def stage_time_from_wire(wire: pb.StageTime) -> StageTime:
 
 
 def outcome_to_wire(outcome: Outcome, out: pb.Outcome) -> None:
+    if outcome.packed:
+        out.MergeFromString(outcome.packed)
+        out.elapsed_s = outcome.elapsed_s
+        return
     scope_to_wire(outcome.scope, out.scope)
     out.event_id = outcome.event_id
     if outcome.status is not Status.OK or outcome.reason or outcome.message:
@@ -185,6 +189,21 @@ def outcome_to_wire(outcome: Outcome, out: pb.Outcome) -> None:
     out.elapsed_s = outcome.elapsed_s
     if outcome.retry_after_s:
         out.retry_after_s = outcome.retry_after_s
+
+
+def packed_outcome_from_wire(wire: pb.Outcome) -> Outcome:
+    """An outcome for one who hands it on: what the gateway decides by, and all of it as it came."""
+    status, reason, message = verdict_of(wire)
+    return Outcome(
+        scope_from_wire(wire.scope),
+        wire.event_id,
+        status,
+        reason,
+        message,
+        elapsed_s=wire.elapsed_s,
+        retry_after_s=wire.retry_after_s,
+        packed=wire.SerializeToString(),
+    )
 
 
 def outcome_from_wire(wire: pb.Outcome) -> Outcome:

@@ -81,9 +81,10 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class RecordEvent:
-    """Count an event that has ended, and record its span. One that was refused has no traceparent."""
+    """Count an event that has ended, or was refused, and record its span."""
 
     outcome: Outcome
+    admitted: bool
     priority: Priority = Priority.HIGH
     traceparent: str = ""
     parent: str = ""

@@ -35,32 +35,33 @@ EVENT_EMISSION = 0
 """The index of an event's own object among the emissions of its identity."""
 
 
-def receive(step: Step, call: int, new: NewEvent, parent: str, at: float) -> None:
+def receive(step: Step, call: int, new: NewEvent, traceparent: str, at: float) -> None:
     """Admit an event that came at the instant `at`, or answer at once: a refusal, or an outcome that is known."""
     name = EventName(new.scope, new.id or minted_id(step.rng))
     try:
         check_id(name.id)
         if new.id and _came_before(step, call, name, new):
             return
-        opened = _admit(step, name, new, at)
+        opened = _admit(step, name, new, traceparent, at)
     except CoveyError as error:
         refuse(step, call, name, error)
         return
-    opened.parent = parent
+    opened.parent = new.traceparent
     opened.calls.append(call)
     state = step.state
     state.open[name] = opened
     state.bytes += len(opened.payload)
     _wait_for(step, call, name)
     step.look_at(opened.event.deadline, name)
-    _store(step, name, opened)
+    if opened.is_kept:
+        _store(step, name, opened)
     submit(step, opened)
 
 
 def refuse(step: Step, call: int, name: EventName, error: CoveyError) -> None:
     """Answer an event that is not admitted."""
     outcome = refusal(name, error)
-    step.out += (Deliver(call, outcome), RecordEvent(outcome))
+    step.out += (Deliver(call, outcome), RecordEvent(outcome, admitted=False))
 
 
 def _came_before(step: Step, call: int, name: EventName, new: NewEvent) -> bool:
@@ -82,7 +83,7 @@ def _came_before(step: Step, call: int, name: EventName, new: NewEvent) -> bool:
     return True
 
 
-def _admit(step: Step, name: EventName, new: NewEvent, at: float) -> OpenEvent:
+def _admit(step: Step, name: EventName, new: NewEvent, traceparent: str, at: float) -> OpenEvent:
     """The open event. Raises the error that it is refused with."""
     state = step.state
     check_readiness(step)
@@ -106,7 +107,7 @@ def _admit(step: Step, name: EventName, new: NewEvent, at: float) -> OpenEvent:
         deadline=at + budget_s,
         declaration=declaration.version,
         explicit_group=address.explicit_group,
-        traceparent=new.traceparent,
+        traceparent=traceparent,
     )
     return OpenEvent(
         event=event,
@@ -115,6 +116,7 @@ def _admit(step: Step, name: EventName, new: NewEvent, at: float) -> OpenEvent:
         opened_at=at,
         must_store=not inline or needed or address.pool.durable,
         stored_first=needed,
+        is_kept=address.pool.is_stored(size),
     )
 
 
@@ -228,7 +230,7 @@ def leave(step: Step, call: int) -> None:
         opened.calls = remaining
         if not remaining:
             _tell_leader(step, name, opened)
-            _forget(step, name, replace(cancelled(name), elapsed_s=step.now - opened.opened_at))
+            _forget(step, name, cancelled(name).lasting(step.now - opened.opened_at))
 
 
 def expire(step: Step, name: EventName) -> None:
@@ -259,7 +261,7 @@ def _tell_leader(step: Step, name: EventName, opened: OpenEvent) -> None:
 def _end(step: Step, name: EventName, outcome: Outcome) -> None:
     """Deliver the one outcome to every call that waits for it."""
     opened = step.state.open[name]
-    outcome = replace(outcome, elapsed_s=step.now - opened.opened_at)
+    outcome = outcome.lasting(step.now - opened.opened_at)
     for call in opened.calls:
         step.out.append(Deliver(call, outcome))
     for call in dict.fromkeys(opened.calls):
@@ -275,7 +277,7 @@ def _end(step: Step, name: EventName, outcome: Outcome) -> None:
 def _forget(step: Step, name: EventName, outcome: Outcome) -> None:
     state = step.state
     opened = state.open.pop(name)
-    step.out.append(RecordEvent(outcome, opened.event.priority, opened.event.traceparent, opened.parent))
+    step.out.append(RecordEvent(outcome, True, opened.event.priority, opened.event.traceparent, opened.parent))
     state.bytes -= len(opened.payload)
     state.stores.pop(opened.store, None)
     state.last_error.pop(name, None)

@@ -142,7 +142,7 @@ def _request(step: Step, request: EventReceived | PutRequested | GetRequested) -
 def _serve(step: Step, request: EventReceived | PutRequested | GetRequested, at: float) -> None:
     match request:
         case EventReceived():
-            events.receive(step, request.call, request.event, request.parent, at)
+            events.receive(step, request.call, request.event, request.traceparent, at)
         case PutRequested():
             clientcalls.put(step, request.call, request.object, at)
         case GetRequested():

@@ -77,6 +77,8 @@ class OpenEvent:
     """Without its object stored, the event can't end OK."""
     stored_first: bool
     """Submit only what has been stored: a stage reads the pool, or the leader asked to store again."""
+    is_kept: bool = True
+    """Its object goes to its home: the pool is not transient, or the object too large to travel."""
     store: int = 0
     """The number of the put under way; 0: none."""
     parent: str = ""
@@ -116,7 +118,7 @@ class Reading:
 class Recent:
     """An outcome that a client may ask for again, and the digest of the event that it belongs to."""
 
-    digest: bytes
+    digest: int
     outcome: Outcome
     size: int
 

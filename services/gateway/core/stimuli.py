@@ -16,11 +16,11 @@ from covey.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EventReceived:
-    """`event.traceparent` names the span of the event itself; `parent`, that of the client, if it sent one."""
+    """`traceparent` names the span of the event itself, if it is traced; the event's own, that of the client."""
 
     call: int
     event: NewEvent
-    parent: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,4 +43,8 @@ def _foreseeable(declaration: Declaration, stage: StageDeclaration) -> tuple[tup
 
 def _outlives_an_index(pool: PoolDeclaration) -> bool:
     rule = pool.rule
-    return rule is not None and not (isinstance(rule, TemplateRule) and pool.compiled.index in rule.names)
+    return (
+        not pool.transient
+        and rule is not None
+        and not (isinstance(rule, TemplateRule) and pool.compiled.index in rule.names)
+    )

@@ -74,6 +74,7 @@ class Phase(enum.Enum):
     DISPATCHED = "dispatched"
     PAUSED = "paused"
     ENDED = "ended"
+    moves: tuple[Phase, ...]  # as in MOVES, without hashing, which takes longer than the rest of a move
 
 
 MOVES: dict[Phase, tuple[Phase, ...]] = {
@@ -84,6 +85,8 @@ MOVES: dict[Phase, tuple[Phase, ...]] = {
     Phase.ENDED: (),
 }
 """The legal moves of a task. DISPATCHED -> QUEUED is re-execution, by way of PAUSED if trying at once is no use."""
+for _phase, _moves in MOVES.items():
+    _phase.moves = _moves
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from random import Random
 from covey.services.scheduler.core.commands import Command
 from covey.services.scheduler.core.costs import Costs
 from covey.services.scheduler.core.latency import Latency
-from covey.services.scheduler.core.state import MOVES, Phase, State, TaskState
+from covey.services.scheduler.core.state import Phase, State, TaskState
 
 
 class IllegalMove(AssertionError):
@@ -27,6 +27,6 @@ class Step:
 
 def move(task: TaskState, phase: Phase) -> None:
     """Take a task to another phase; raises IllegalMove, and changes nothing, where the table has no such move."""
-    if phase not in MOVES[task.phase]:
+    if phase not in task.phase.moves:
         raise IllegalMove(f"task {task.number} of {task.plan.qualified} can't go from {task.phase} to {phase}")
     task.phase = phase

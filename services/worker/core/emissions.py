@@ -8,8 +8,15 @@ from covey.declaration import Declaration, graph
 from covey.errors import Status
 from covey.model import GroupId, ObjectRef, emission_id
 from covey.services.worker.core.commands import PutEmission
-from covey.services.worker.core.state import BatchState, WorkerState
+from covey.services.worker.core.state import BatchState, TaskState, WorkerState
 from covey.services.worker.core.stimuli import Stored
+
+
+def take_emitted(declaration: Declaration, task: TaskState, refs: tuple[ObjectRef, ...]) -> None:
+    """Note what a task has emitted; what no home is to keep is where it must be already."""
+    task.emitted = refs
+    pools = graph(declaration).pools
+    task.stored = {index: ref for index, ref in enumerate(refs) if not pools[ref.pool].is_stored(ref.size)}
 
 
 def puts_of(state: WorkerState, batch: BatchState) -> tuple[PutEmission, ...]:

@@ -27,7 +27,7 @@ from covey.services.worker.core.commands import (
     Store,
     UseView,
 )
-from covey.services.worker.core.emissions import puts_of, take_answers, worth_keeping
+from covey.services.worker.core.emissions import puts_of, take_answers, take_emitted, worth_keeping
 from covey.services.worker.core.fetching import end_round, next_round, wanted_by, worth_holding
 from covey.services.worker.core.inputs import charge, reads_of
 from covey.services.worker.core.lanes import free_lane, most_urgent_first, next_run
@@ -260,7 +260,7 @@ class WorkerCore:
             self._retain(batch, list(computed.got))
         for result in computed.tasks:
             task = batch.tasks[result.number]
-            task.emitted = result.emitted
+            take_emitted(self._declaration(batch), task, result.emitted)
             task.remote_gets += result.remote_gets
             task.bytes_moved += result.bytes_moved
             task.note_reads(result.read)

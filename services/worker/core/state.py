@@ -101,7 +101,7 @@ class TaskState:
     message: str = ""
     emitted: tuple[ObjectRef, ...] = ()
     stored: dict[int, ObjectRef] = field(default_factory=dict)
-    """Index of an emission -> the ref that its home acknowledged."""
+    """Index of an emission -> the ref that its home acknowledged, or its own if it only travels."""
     remote_gets: int = 0
     bytes_moved: int = 0
     read: dict[ObjectName, None] = field(default_factory=dict)
