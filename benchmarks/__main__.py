@@ -10,6 +10,7 @@ BENCHMARKS = {
     "grouping": "what correlation groups are worth, against everything that a user would do instead",
     "grouping_sim": "whether grouping with load is the best mode everywhere: the full grid, in the simulator",
     "moves": "whether groups that move lose, double or reorder anything, and what that costs in latency",
+    "wire": "what the mesh adds to a model's own time, against gRPC's floor and against other servers",
     "shared_memory": "what shared memory spares a worker that reads from the datastore of its host, and puts into it",
 }
 
