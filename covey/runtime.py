@@ -8,15 +8,21 @@ first while what it depends on (the core, the links) still runs. The second sign
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import uvloop
 
+from covey.beside import beside
+from covey.clock import MonotonicClock
+from covey.collector import Collector
 from covey.errors import CoveyError
+from covey.settings import read_settings
+from covey.watchdog import watched
 
 log = logging.getLogger(__name__)
 
@@ -26,27 +32,32 @@ EXIT_FAILED = 1
 EXIT_BUG = 70
 """`EX_SOFTWARE`: the log has a traceback."""
 
-GC_THRESHOLDS = (20_000, 20, 50)
 LOG_FORMAT = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """`debug` reports with its stack whatever keeps the event loop for more than 10 ms."""
+
+    debug: bool = False
 
 
 def run(main: Callable[[], Awaitable[None]], log_level: str = "INFO") -> int:
     """Run a process; the exit code. A stop by signal that drained in time is no failure."""
     logging.basicConfig(level=log_level, format=LOG_FORMAT)
-    _steer_the_collector()
+
+    async def attended() -> None:
+        clock = MonotonicClock()
+        collector = Collector(clock)
+        collector.begin()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(beside(collector.run()))
+            if read_settings(ProcessSettings).debug:
+                await stack.enter_async_context(watched(clock))
+            await main()
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run_until_signalled(main))
-
-
-def _steer_the_collector() -> None:
-    """Collect less often, and never what was imported.
-
-    Our services make many short-lived values that reference counting frees; the default of a young collection every 700
-    allocations costs a tenth of their time, and a full one stops a process for as long as it has objects alive.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+        return runner.run(run_until_signalled(attended))
 
 
 async def run_until_signalled(main: Callable[[], Awaitable[None]]) -> int:

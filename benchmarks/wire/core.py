@@ -4,9 +4,9 @@ stops it.
     python -m benchmarks.wire.core [--groups 1000000]
 
 A gateway, workers and nodes that answer at once are played in virtual time: 10,000 events a second of the identity
-stage, with 10,000 tasks queued throughout and every policy on. What is timed is `handle`, ticks included. A stimulus
-is one event, or one task's report: an identity event is two. Times are CPU times, so that what else the machine does
-does not count; memory per group is what Python allocates and keeps for each further one.
+stage, with 10,000 tasks queued throughout and every policy on. What is timed is `handle`, ticks and the collector's
+passes included. A stimulus is one event, or one task's report: an identity event is two. Times are CPU times, so that
+what else the machine does does not count; memory per group is what Python allocates and keeps for each further one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from random import Random
 
 import covey
 from benchmarks.wire.processes import resident_bytes
+from covey.clock import MonotonicClock
+from covey.collector import Collector
 from covey.errors import Status
 from covey.messages import (
     BatchReport,
@@ -88,10 +90,6 @@ SLICES, SLICE_EVENTS = 15, 2_000
 GROUPS_FROM = 100
 SETTLED_GROUPS, TRACED_GROUPS = 20_000, 40_000
 """With the first, all tables that have bounds are full; what comes from there to the second is what groups need."""
-SPARE = 1_000
-"""Lists that may be reused rather than allocated."""
-ALLOCATIONS_MAX = 50_000_000
-"""The collector makes a full pass after so many at the latest, if it ever does by itself."""
 
 
 @dataclass(slots=True)
@@ -131,8 +129,10 @@ class World:
     def __init__(self, groups_max: int) -> None:
         self.core = Scheduler(Limits(groups_max=groups_max))
         self.spent_s = 0.0
-        """In `handle`."""
+        """In `handle`, and in the passes of the collector between."""
         self.batches: deque[tuple[int, RunBatch]] = deque()
+        self._collector = Collector(MonotonicClock())
+        self._collector.begin()
         self._now = 0.0
         self._next_beat = 0.0
         self._number = 0
@@ -164,6 +164,7 @@ class World:
     def _say(self, *stimuli: Stimulus) -> None:
         started = time.process_time()
         commands = self.core.handle(stimuli, self._now)
+        self._collector.turn()
         self.spent_s += time.process_time() - started
         for command in commands:
             match command:
@@ -235,16 +236,6 @@ def bytes_per_group() -> float:
     return (kept - settled) / (TRACED_GROUPS - SETTLED_GROUPS)
 
 
-def provoke() -> None:
-    """Allocate and free, little at a time, until the collector has made a full pass, or would have by now."""
-    passes, allocated = gc.get_stats()[2]["collections"], 0
-    together = gc.get_threshold()[0] + SPARE
-    while gc.isenabled() and gc.get_stats()[2]["collections"] == passes and allocated < ALLOCATIONS_MAX:
-        kept: list[list[None]] = [[] for _ in range(together)]
-        allocated += together
-        del kept
-
-
 async def measure(groups_max: int) -> None:
     """Print the curve, then how long the collector stops the process, then all of it as JSON."""
     figures, rng = CoreFigures(bytes_per_group=bytes_per_group()), Random(1)
@@ -262,7 +253,6 @@ async def measure(groups_max: int) -> None:
     figures.us_per_stimulus = max(us for _, us, _ in figures.curve)
     pauses = Pauses()
     cost_us(world, before, rng)
-    provoke()
     figures.gc_pause_ms_max = max(pauses.longest_s) * 1e3
     by_generation = ", ".join(f"{longest * 1e3:.1f}" for longest in pauses.longest_s)
     gc.collect()

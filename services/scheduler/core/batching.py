@@ -20,7 +20,7 @@ from covey.services.scheduler.core.dropping import drop_reason
 from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
-from covey.services.scheduler.core.queues import Queue, live
+from covey.services.scheduler.core.queues import Queue, any_waits, live
 from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
@@ -48,8 +48,8 @@ def enqueue(step: Step, task: TaskState) -> None:
 
 def _queue_of(step: Step, task: TaskState) -> str:
     """The node whose queue a task joins: of those that hold what it reads, the one with the least to do."""
-    policy = step.state.policy
-    if policy.locality_weight == 0:
+    policy, trigger = step.state.policy, task.trigger
+    if policy.locality_weight == 0 or (task.plan.homeless and trigger is not None and trigger.payload is not None):
         return ANYWHERE
     if policy.routing is Routing.RANDOM:
         return step.rng.choice(sorted({worker.node for worker in step.state.workers.values()}) or [ANYWHERE])
@@ -102,7 +102,7 @@ def _is_soon(step: Step, worker: Worker, head: TaskState, node: str) -> bool:
 def _fill(step: Step, drop: Drop, ahead: int, may: May) -> None:
     """Give every worker with room, the idlest first, one batch after the other of what it may take."""
     found = any(len(worker.batches) < worker.lanes + ahead for worker in step.state.workers.values())
-    while found:
+    while found and any_waits(step.state.queues):
         found = False
         for worker in _idlest_first(step):
             if len(worker.batches) < worker.lanes + ahead and _take(step, worker, may, drop):

@@ -23,6 +23,7 @@ def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
             state_pool=found.pools[stage.state_pool] if stage.state_pool is not None else None,
             foreseeable=_foreseeable(declaration, stage),
             fatal=Missing.DROP in joins,
+            homeless=not stage.needs and all(found.pools[name].transient for name in (stage.on, *stage.emits)),
             tolerated=bool(joins) and Missing.DROP not in joins,
         )
     recorded = frozenset(pool.name for pool in declaration.pools if _outlives_an_index(pool))

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 
-from covey.services.scheduler.core.state import Phase, TaskState, Urgency
+from covey.services.scheduler.core.state import Phase, StageId, TaskState, Urgency
 
 Queue = list[tuple[Urgency, int, TaskState]]
+
+
+def any_waits(queues: Mapping[StageId, Mapping[str, Queue]]) -> bool:
+    """Whether there may be a task in any of them."""
+    for homes in queues.values():
+        for queue in homes.values():
+            if queue:
+                return True
+    return False
 
 
 def live(queue: Queue) -> Queue:

@@ -102,6 +102,8 @@ class StagePlan:
     """Needs of a stage that no event triggers itself, whose keys the fields of its task name."""
     fatal: bool
     """A dropped task of this stage ends its cascade: a join with missing="drop" needs all of them."""
+    homeless: bool
+    """What its tasks read and emit travels with them, so that no node is nearer than another."""
     tolerated: bool
     """A dropped task only makes the outcome incomplete: a join with missing="fire" runs without it."""
 
@@ -335,7 +337,7 @@ class State:
     nodes: dict[int, NodePeer] = field(default_factory=dict)
     pins: dict[GroupId, str] = field(default_factory=dict)
     pipelines: dict[Scope, OrderedDict[str, PipelinePlan]] = field(default_factory=dict)
-    """Scope -> version -> plan; the last is the current one."""
+    """Scope -> version -> plan; the last is current."""
     announced: dict[Scope, tuple[Declaration, int]] = field(default_factory=dict)
     """Declarations that datastores have been told of in the view of that number, and gateways not yet."""
     cascades: dict[bytes, Cascade] = field(default_factory=dict)
@@ -352,10 +354,8 @@ class State:
     """Stage -> home node -> heap of queued tasks."""
     lines: dict[StateKey, StateLine] = field(default_factory=dict)
     exposed: dict[StateKey, float] = field(default_factory=dict)
-    """Lines whose version may be superseded by what a dropped task has put -> an instant when it was still current.
-
-    Homes must keep what was current then, until the line's next task has read it.
-    """
+    """Lines whose version may be superseded by what a dropped task has put -> an instant when it was still current:
+    homes keep what was current then, until the line's next task has read it."""
     batches: dict[int, Batch] = field(default_factory=dict)
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)
     foresights: OrderedDict[GroupId, Foresight] = field(default_factory=OrderedDict)

@@ -39,9 +39,9 @@ def note_emissions(state: State, task: TaskState, emitted: Sequence[ObjectRef]) 
     if weight is not None:
         weight.put_now += sum([ref.size for ref in emitted])
     if scope not in state.balance.together and (own := _group_of(task)) is not None:
-        groups = [GroupId(scope, ref.group) for ref in emitted]
-        if any(own != group and _stem(own) == _stem(group) for group in groups):
-            state.balance.together[scope] = None
+        for ref in emitted:
+            if ref.group != own.group and _stem(own) == _stem(GroupId(scope, ref.group)):
+                state.balance.together[scope] = None
     if state.balance.readers:
         for ref in emitted:
             readers = state.balance.readers.get(GroupId(scope, ref.group))
