@@ -73,6 +73,14 @@ def environment_with(settings: Mapping[str, str], defaults: Mapping[str, str] | 
     return {**(defaults or {}), **os.environ, **settings}
 
 
-def quieten_grpc() -> None:
-    """Keep gRPC's core from writing every lost connection to stderr, unless the user asks for it."""
+OLD_POLLER = "-event_engine_client,-event_engine_listener,-event_engine_poller_for_python"
+"""gRPC's experiments that hand each read and write to one thread more; without them a message costs a fifth less."""
+
+
+def tame_grpc() -> None:
+    """Have gRPC's core write no lost connection to stderr, and use the poller that is cheaper; the user's word counts.
+
+    It is read once, before grpc is first used.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("GRPC_EXPERIMENTS", OLD_POLLER)

@@ -35,6 +35,8 @@ class Guard:
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._handlers: list[grpc.GenericRpcHandler] = []
+        self._wrapped: dict[str, Handler] = {}
         self.draining = False
         """Refuse new calls."""
 
@@ -44,7 +46,25 @@ class Guard:
 
     def before(self, server: grpc.aio.Server) -> grpc.aio.Server:
         """The server as services see it: what is added to it is guarded."""
-        return cast("grpc.aio.Server", _GuardedServer(self, server))
+        if not self._handlers:
+            server.add_generic_rpc_handlers([_GuardedHandlers(self)])
+        return cast("grpc.aio.Server", _Adding(self))
+
+    def add(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Guard what these handle; those that are added first are asked first."""
+        self._handlers.extend(handlers)
+
+    def find(self, details: grpc.HandlerCallDetails) -> Handler | None:
+        """The guarded handler of a method; it is looked for once."""
+        known = self._wrapped.get(details.method)
+        if known is not None:
+            return known
+        for handlers in self._handlers:
+            handler = handlers.service(details)
+            if handler is not None:
+                self._wrapped[details.method] = wrapped = self.wrapped(handler)
+                return wrapped
+        return None
 
     def wrapped(self, handler: Handler) -> Handler:
         """The handler with the guard before it."""
@@ -113,35 +133,27 @@ class Guard:
                 self._idle.set()
 
 
-class _GuardedServer:
+class _Adding:
     """What generated code adds handlers to."""
 
-    def __init__(self, guard: Guard, server: grpc.aio.Server) -> None:
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._server = server
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        self._server.add_generic_rpc_handlers([_GuardedHandlers(self._guard, handler) for handler in handlers])
+        self._guard.add(handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """The asyncio server knows no such handlers; the generic ones say the same."""
 
 
 class _GuardedHandlers(grpc.GenericRpcHandler):
-    def __init__(self, guard: Guard, handlers: grpc.GenericRpcHandler) -> None:
+    """All that a server handles behind the guard."""
+
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        self._handlers = handlers
-        self._wrapped: dict[str, Handler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        method = handler_call_details.method
-        wrapped = self._wrapped.get(method)
-        if wrapped is None:
-            handler = self._handlers.service(handler_call_details)
-            if handler is None:
-                return None
-            wrapped = self._wrapped[method] = self._guard.wrapped(handler)
-        return wrapped
+        return self._guard.find(handler_call_details)
 
 
 def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:

@@ -59,10 +59,10 @@ async def serve(
     guard = Guard()
     server = grpc.aio.server(options=SERVER)
     wellness = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(wellness, server)
     for service in services:
         service.add_to(guard.before(server))
         await wellness.set(service.name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(wellness, server)  # last, for it is asked for seldom
     if reflect:
         names = [service.name for service in services]
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
