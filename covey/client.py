@@ -292,7 +292,7 @@ class EventStream:
         if self._broken:
             self._settle(_lost(event.scope, name, self._broken))
             return pending
-        self._link.send(event)
+        self._link.send(event, len(self._open))
         # The gateway keeps the deadline; this is for a gateway that hangs.
         timer = loop.call_later((event.budget_s or 0.0) + SLACK_S, self._settle, _silent(event.scope, name))
         pending.add_done_callback(lambda _: timer.cancel())

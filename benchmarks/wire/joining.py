@@ -35,6 +35,7 @@ class Joining:
             hold_s = self._linger.hold_s(len(self._queue), self._clock.now())
             if hold_s:
                 await asyncio.sleep(hold_s)
+            self._linger.wrote(self._clock.now())
             while self._queue:
                 await self._write(self._joined())
             self._queued.clear()

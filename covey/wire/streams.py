@@ -204,6 +204,7 @@ class GrpcLink(Generic[Out, In]):
         hold_s = self._linger.hold_s(len(self._queue), self._clock.now())
         if hold_s and not self._writing_over:
             await asyncio.sleep(hold_s)
+        self._linger.wrote(self._clock.now())
         return True
 
     def _joined(self) -> Iterator[bytes]:

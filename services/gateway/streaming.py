@@ -95,6 +95,7 @@ class EventStream:
             hold_s = self._linger.hold_s(len(self._outcomes), self._clock.now())
             if hold_s:
                 await asyncio.sleep(hold_s)
+            self._linger.wrote(self._clock.now())
             for data, count in self._joined():
                 try:
                     await context.write(data)

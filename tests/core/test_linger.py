@@ -2,7 +2,7 @@
 
 import pytest
 
-from covey.wire.linger import HOLD_S, HOLD_S_MAX, Linger
+from covey.wire.linger import DISTANCE_S, HOLD_S, Linger
 
 
 def arrive(linger: Linger, count: int, start: float, span_s: float) -> float:
@@ -42,13 +42,13 @@ def test_a_rate_at_the_bound_does_not_hold() -> None:
 
 
 def test_a_full_message_does_not_wait() -> None:
-    """With 32 queued there is company enough."""
+    """With 16 queued there is company enough."""
     linger = Linger()
 
     now = arrive(linger, 100, 0.0, 0.010)
 
-    assert linger.hold_s(32, now) == 0.0
-    assert linger.hold_s(31, now) == HOLD_S
+    assert linger.hold_s(16, now) == 0.0
+    assert linger.hold_s(15, now) == HOLD_S
 
 
 def test_a_burst_is_forgotten_after_a_quiet_window() -> None:
@@ -60,37 +60,40 @@ def test_a_burst_is_forgotten_after_a_quiet_window() -> None:
     assert linger.hold_s(1, 0.050) == 0.0
 
 
-def crowd(under_way: int, rate: float) -> tuple[Linger, float]:
-    """Half a second of arrivals of which so many are under way; and now."""
+def crowd(linger: Linger, under_way: int, now: float) -> float:
+    """How long an item waits that arrives with so many under way."""
+    linger.arrived(now, under_way)
+    return linger.hold_s(1, now)
+
+
+def test_in_a_crowd_messages_keep_their_distance() -> None:
+    """With four under way, what comes 1 ms after a message waits until it is 4 ms old."""
     linger = Linger()
-    for number in range(int(rate / 2)):
-        linger.arrived(number / rate, under_way)
-    return linger, 0.5
+    linger.wrote(10.0)
+
+    assert crowd(linger, 4, 10.001) == pytest.approx(DISTANCE_S - 0.001)
 
 
-def test_in_a_crowd_a_message_waits_for_a_part_of_what_an_item_takes() -> None:
-    """With 16 under way at 2,000 a second an item takes 8 ms (Little): hold for 40 % of that."""
-    linger, now = crowd(under_way=16, rate=2_000)
+def test_after_a_pause_nobody_waits() -> None:
+    """Where the last message is older than the distance, the next goes at once, however many are under way."""
+    linger = Linger()
+    linger.wrote(10.0)
 
-    assert linger.hold_s(1, now) == pytest.approx(0.4 * 16 / 2_000)
-
-
-def test_with_few_under_way_nothing_is_held() -> None:
-    """With 3 under way the same rate holds nothing: they would only wait for each other."""
-    linger, now = crowd(under_way=3, rate=2_000)
-
-    assert linger.hold_s(1, now) == 0.0
+    assert crowd(linger, 1_000, 10.0 + DISTANCE_S) == 0.0
 
 
-def test_a_crowd_that_is_served_slowly_holds_5_ms_at_most() -> None:
-    """A thousand under way at 1,000 a second take a second each; a tenth of it would be no linger any more."""
-    linger, now = crowd(under_way=1_000, rate=1_000)
+def test_with_few_under_way_nobody_waits() -> None:
+    """Three that wait for their answers would only wait for each other."""
+    linger = Linger()
+    linger.wrote(10.0)
 
-    assert linger.hold_s(1, now) == HOLD_S_MAX
+    assert crowd(linger, 3, 10.001) == 0.0
 
 
 def test_a_crowd_does_not_hold_a_busy_stream_for_less() -> None:
     """At a rate that holds anyway, it is for 1 ms at least."""
-    linger, now = crowd(under_way=4, rate=10_000)
+    linger = Linger()
+    now = arrive(linger, 50, 0.0, 0.010)
+    linger.wrote(now - DISTANCE_S)
 
-    assert linger.hold_s(1, now) == HOLD_S
+    assert crowd(linger, 4, now) == HOLD_S
