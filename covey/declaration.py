@@ -17,6 +17,8 @@ from covey.grouping import Fields, GroupRule, Template, check_key, checked_rule
 from covey.model import INLINE_BYTES_MAX
 
 TTL_S = 60.0
+TRANSIENT_TTL_S = 10.0
+"""Of what was too large to travel."""
 
 
 class Codec(enum.StrEnum):
@@ -56,7 +58,7 @@ class PoolDeclaration:
     keep_last: int = 0
     strict: bool = False
     transient: bool = False
-    """Its objects travel with events, tasks and outcomes; only those too large for that are stored."""
+    """Its objects travel with events, tasks and outcomes; only those too large for that are stored, not for long."""
 
     @property
     def compiled(self) -> Template:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from covey import mistakes
 from covey.declaration import (
+    TRANSIENT_TTL_S,
     TTL_S,
     Codec,
     Declaration,
@@ -179,7 +180,7 @@ class Pipeline:
                 group=rule.text,
                 codec=Codec(codec),
                 durable=durable,
-                ttl_s=float(ttl_s) if ttl_s is not None else math.inf if durable else TTL_S,
+                ttl_s=_ttl_s(ttl_s, durable, transient),
                 keep_last=keep_last,
                 strict=strict,
                 transient=transient,
@@ -277,6 +278,12 @@ class Pipeline:
                 f"declare one in this pipeline, {self.name!r}, with `pool(...)`"
             )
         return given
+
+
+def _ttl_s(given: float | None, durable: bool, transient: bool) -> float:
+    if given is not None:
+        return float(given)
+    return math.inf if durable else TRANSIENT_TTL_S if transient else TTL_S
 
 
 def _many(given: Any) -> Sequence[Any]:

@@ -112,10 +112,12 @@ class DatastoreClient:
         Raises Moved where the group lives elsewhere, VersionConflict, Unavailable, DeadlineExceeded, and NotFound or
         InvalidArgument for a put that no node could take.
         """
-        request = next(self._numbers)
-        done = _put_result(
-            await self._ask(node, Put(request, scope, ref, payload, emission, previous_version, traceparent), deadline)
-        )
+        if previous_version is None:
+            # Whether the node is on this host shows when it does not see the ring; then the payload goes along.
+            (done,) = await self.put_all(scope, [NewPut(node, ref, payload, emission, traceparent)], deadline, node)
+        else:
+            put = Put(next(self._numbers), scope, ref, payload, emission, previous_version, traceparent)
+            done = _put_result(await self._ask(node, put, deadline))
         if isinstance(done, CoveyError):
             raise done
         return done

@@ -6,7 +6,7 @@ when idle. So: hold for 1 ms while more than 3,500 items a second arrived in the
 
 That rate is never reached where each message costs too much: it is not its bytes, but waking one process after the
 other, each of which finds its code and data gone from the caches. How busy a link is shows in how many items are under
-way without an answer, if somebody counts them. With four or more, messages keep a distance of 4 ms from one another: what
+way without an answer, if somebody counts them. With four or more, messages keep a distance of 4 ms to each other: what
 comes after a pause goes at once, and what comes in a stream shares a message with those that come within the distance.
 Only the first link on an event's way does so: further on it stays in the company that it came with.
 """

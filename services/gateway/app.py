@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from contextlib import AsyncExitStack
 from random import Random, SystemRandom
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
 from covey.wire.endpoints import dial_datastore, dial_scheduler
 from covey.wire.server import serve
+from covey.wire.sharing import SharedRing
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +55,13 @@ async def run_gateway(settings: GatewaySettings) -> None:
     """Serve until cancelled; then answer what is open, for as long as the grace lasts."""
     clock = MonotonicClock()
     name = settings.id or f"gateway-{uuid4().hex[:8]}"
-    async with (
-        exporting("gateway", name, settings.trace_to) as telemetry,
-        valkey_client(settings.redis_url) as client,
-        DatastoreClient(dial_datastore, clock) as datastores,
-        asyncio.TaskGroup() as group,
-    ):
+    async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(exporting("gateway", name, settings.trace_to))
+        client = await stack.enter_async_context(valkey_client(settings.redis_url))
+        folder = settings.shared_folder
+        ring = stack.enter_context(SharedRing(folder, settings.shared_bytes_max)) if folder else None
+        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, ring=ring))
+        group = await stack.enter_async_context(asyncio.TaskGroup())
         registry = ValkeyRegistry(client)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
         gateway = make_gateway(name, dial_scheduler, datastores, registry, clock, limits=settings.limits, tracer=tracer)

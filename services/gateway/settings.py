@@ -12,6 +12,7 @@ from covey.services.gateway.core.state import Limits
 class GatewaySettings:
     """`listen` is host:port, port 0 for a free one; `advertise` is what clients dial, the bound address if empty.
 
+    Large payloads go to datastores of the same host through `shared_folder`, `shared_bytes_max` of it, if it is given.
     `trace_share` of the traces that start here are recorded; a client's own traceparent decides for itself.
     """
 
@@ -23,6 +24,8 @@ class GatewaySettings:
     trace_share: float = 1.0
     reflection: bool = False
     grace_s: float = 2.0
+    shared_folder: Path | None = None
+    shared_bytes_max: int = 32 * 1024 * 1024
     open_max: int = Limits().open_max
     open_bytes_max: int = Limits().open_bytes_max
 

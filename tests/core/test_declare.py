@@ -155,6 +155,12 @@ def test_mistakes_in_how_a_pool_keeps(app: Pipeline) -> None:
         app.pool("/a/{x:int}", keep_last=-1)
     with mistake("keep_last=3 counts indices", "has none"):
         app.pool("/a/{x}", keep_last=3)
+    with mistake("transient=True keeps nothing"):
+        app.pool("/a/{x}", transient=True, durable=True)
+    with mistake("latest()", "stored nowhere"):
+        app.pool("/a/{x}", transient=True).latest()
+    with mistake("all_of", "reads its members"):
+        app.pool("/b/{x}", transient=True).all_of(by=["x"])
 
 
 def test_two_pools_never_match_one_key(app: Pipeline) -> None:

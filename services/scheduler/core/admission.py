@@ -10,6 +10,7 @@ from __future__ import annotations
 from covey.errors import CoveyError, Reason, Status
 from covey.model import Event, event_identity
 from covey.services.scheduler.core import cascade as cascades
+from covey.services.scheduler.core.affinity import backlog_s
 from covey.services.scheduler.core.commands import Conclude
 from covey.services.scheduler.core.state import PipelinePlan, StagePlan
 from covey.services.scheduler.core.step import Step
@@ -70,10 +71,14 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tup
     if state.reserved + reserved > state.limits.tasks_open_max:
         message = f"{state.reserved} tasks are open or expected; at most {state.limits.tasks_open_max} are admitted"
         return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message
-    for stage in plan.graph.triggered.get(event.ref.pool, ()) if state.workerless else ():
-        if _is_stranded(step, plan.stages[stage.name]):
+    for stage in plan.graph.triggered.get(event.ref.pool, ()):
+        if state.workerless and _is_stranded(step, plan.stages[stage.name]):
             message = f"no worker runs stage {stage.name!r}"
             return Status.UNAVAILABLE, Reason.NO_WORKER, message
+        wait_s = backlog_s(state, step.costs, plan.stages[stage.name])
+        if wait_s > event.deadline - step.now:
+            message = f"what waits for stage {stage.name!r} takes {wait_s:.3g} s, longer than the event has"
+            return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message
     return None
 
 

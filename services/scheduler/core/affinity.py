@@ -92,6 +92,16 @@ def queue_wait_s(state: State, costs: Costs, head: TaskState, node: str, now: fl
     return min(free_in_s(worker, costs, now) for worker in able) + ahead_s / sum(worker.lanes for worker in able)
 
 
+def backlog_s(state: State, costs: Costs, plan: StagePlan) -> float:
+    """How long all lanes that run a stage take for what waits for it, in full batches, if they do nothing else."""
+    waiting = sum([len(queue) for queue in state.queues.get(plan.id, {}).values()])
+    size = plan.declaration.batch_max
+    if waiting <= size:
+        return 0.0
+    lanes = sum([worker.lanes for worker in state.workers.values() if worker.runs(plan)])
+    return waiting / size * costs.compute_s(plan.id, size) / lanes if lanes else 0.0
+
+
 def idle_lanes(state: State, plan: StagePlan, but: Worker | None = None) -> int:
     """Lanes without work on workers that run the stage; not counting one of these workers."""
     able = [worker for worker in state.workers.values() if worker is not but and worker.runs(plan)]
