@@ -99,9 +99,7 @@ class CoreFigures:
     us_per_stimulus: float = 0.0
     """The most of the curve."""
     gc_pause_ms_max: float = 0.0
-    """Of the collector by itself, at the most groups."""
-    gc_full_ms: float = 0.0
-    """Of a full pass that is asked for."""
+    """Of the collector, at the most groups."""
     bytes_per_group: float = 0.0
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     """(groups, µs per stimulus, MB of this process in memory)."""
@@ -255,10 +253,7 @@ async def measure(groups_max: int) -> None:
     cost_us(world, before, rng)
     figures.gc_pause_ms_max = max(pauses.longest_s) * 1e3
     by_generation = ", ".join(f"{longest * 1e3:.1f}" for longest in pauses.longest_s)
-    gc.collect()
-    figures.gc_full_ms = pauses.longest_s[2] * 1e3
-    print(f"collector at {before:,} groups: {by_generation} ms by itself, by generation; ", end="")
-    print(f"{figures.gc_full_ms:.1f} ms for a full pass", flush=True)
+    print(f"collector at {before:,} groups: {by_generation} ms by generation", flush=True)
     print(json.dumps(asdict(figures)))
 
 
