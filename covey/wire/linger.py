@@ -6,7 +6,7 @@ when idle. So: hold for 1 ms while more than 3,500 items a second arrived in the
 
 That rate is never reached where each message costs too much: it is not its bytes, but waking one process after the
 other, each of which finds its code and data gone from the caches. How busy a link is shows in how many items are under
-way without an answer, if somebody counts them. With four or more, messages keep a distance of 4 ms to each other: what
+way without an answer, if somebody counts them. With three or more, messages keep a distance of 4 ms to each other: what
 comes after a pause goes at once, and what comes in a stream shares a message with those that come within the distance.
 Only the first link on an event's way does so: further on it stays in the company that it came with.
 """
@@ -17,7 +17,7 @@ WINDOW_S = 0.010
 RATE_MIN = 3_500.0
 QUEUED_MAX = 16
 HOLD_S = 0.001
-CROWD = 4
+CROWD = 3
 """Items under way from which messages keep their distance."""
 DISTANCE_S = 0.004
 

@@ -67,11 +67,11 @@ def crowd(linger: Linger, under_way: int, now: float) -> float:
 
 
 def test_in_a_crowd_messages_keep_their_distance() -> None:
-    """With four under way, what comes 1 ms after a message waits until it is 4 ms old."""
+    """With three under way, what comes 1 ms after a message waits until it is 4 ms old."""
     linger = Linger()
     linger.wrote(10.0)
 
-    assert crowd(linger, 4, 10.001) == pytest.approx(DISTANCE_S - 0.001)
+    assert crowd(linger, 3, 10.001) == pytest.approx(DISTANCE_S - 0.001)
 
 
 def test_after_a_pause_nobody_waits() -> None:
@@ -83,11 +83,11 @@ def test_after_a_pause_nobody_waits() -> None:
 
 
 def test_with_few_under_way_nobody_waits() -> None:
-    """Three that wait for their answers would only wait for each other."""
+    """Two that wait for their answers would only wait for each other."""
     linger = Linger()
     linger.wrote(10.0)
 
-    assert crowd(linger, 3, 10.001) == 0.0
+    assert crowd(linger, 2, 10.001) == 0.0
 
 
 def test_a_crowd_does_not_hold_a_busy_stream_for_less() -> None:
