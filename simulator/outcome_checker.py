@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from covey.errors import Status
+from covey.errors import Reason, Status
 from covey.model import ObjectValue, Outcome
 from covey.simulator.clients import Clients, Sent
 from covey.simulator.gateways import GatewayProcess
@@ -72,6 +72,7 @@ class OutcomeChecker:
             Status.CANCELLED: sent.cancelled,
             Status.FAILED_PRECONDITION: sent.id in self._traffic.poison,
             Status.DEADLINE_EXCEEDED: True,
+            Status.RESOURCE_EXHAUSTED: outcome.reason is Reason.NOT_ADMITTED,  # it would have been late, and is told so
             Status.UNAVAILABLE: self._leeway.unavailable,
         }
         if not excused.get(outcome.status, False):
