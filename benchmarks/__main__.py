@@ -11,6 +11,7 @@ BENCHMARKS = {
     "grouping_sim": "whether grouping with load is the best mode everywhere: the full grid, in the simulator",
     "moves": "whether groups that move lose, double or reorder anything, and what that costs in latency",
     "wire": "what the mesh adds to a model's own time, against gRPC's floor and against other servers",
+    "slo": "what cascade estimation, tuning ahead of time and adaptive dropping are worth, in the simulator",
     "shared_memory": "what shared memory spares a worker that reads from the datastore of its host, and puts into it",
 }
 

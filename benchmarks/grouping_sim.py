@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from scipy.stats import t as student
 
-from covey.simulator.baselines import PROPOSED, modes
+from covey.simulator.baselines.modes import PROPOSED, modes
 from covey.simulator.grid import Condition, Figures, Period, play
 
 PROCESSES = 2

@@ -168,6 +168,8 @@ class WorkerJoined:
     stages: tuple[str, ...]
     """As `<pipeline>/<stage>`; empty means every stage."""
     epoch: int = 0
+    loaded: tuple[str, ...] = ()
+    """By lane: the stage whose model an earlier leader had it load, as `<pipeline>/<stage>`; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,18 @@ class CancelTasks:
 
     epoch: int
     tasks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignLane:
+    """Let this lane serve that stage, as `<pipeline>/<stage>`, and no other; an empty one frees it of its model.
+
+    What was assigned before and is still loading is called off. Answered with LaneReady once the model is loaded.
+    """
+
+    epoch: int
+    lane: int
+    stage: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +293,17 @@ class BatchReport:
     store_s: float = 0.0
 
 
-SchedulerToWorker = LeaderJoined | View | RunBatch | CancelTasks | Prefetch | Beat
-WorkerToScheduler = WorkerJoined | BatchReport | Beat
+@dataclass(frozen=True, slots=True)
+class LaneReady:
+    """A lane takes batches of the stage that it was assigned; or of none, for its model can't be loaded."""
+
+    epoch: int
+    lane: int
+    stage: str
+
+
+SchedulerToWorker = LeaderJoined | View | RunBatch | CancelTasks | AssignLane | Prefetch | Beat
+WorkerToScheduler = WorkerJoined | BatchReport | LaneReady | Beat
 
 
 # --- scheduler <-> datastore -----------------------------------------------------------------------------------------

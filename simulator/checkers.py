@@ -13,7 +13,7 @@ from covey.messages import LeaderJoined, RunBatch, Task
 from covey.services.datastore.core.state import check_invariants as check_datastore
 from covey.services.gateway.core.commands import Deliver
 from covey.services.gateway.core.state import check_invariants as check_gateway
-from covey.services.scheduler.core.state import check_invariants as check_scheduler
+from covey.services.scheduler.core.invariants import check_invariants as check_scheduler
 from covey.services.worker.core.stimuli import Received
 from covey.simulator.clients import Clients
 from covey.simulator.datastores import DatastoreProcess
@@ -70,6 +70,9 @@ class Checkers:
         if run.epoch < self._epochs.get(worker.birth, 0):
             raise Violation(f"{worker.name} runs a batch of epoch {run.epoch}, and knows a later one")
         self.executions.computed(worker, run, task, inputs)
+
+    def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None:
+        """How long things take is promised nowhere."""
 
 
 def _check_invariants(process: Process[Any, Any]) -> None:

@@ -21,7 +21,7 @@ from covey.errors import Status
 from covey.messages import RunBatch, Task
 from covey.services.gateway.core.commands import Deliver
 from covey.simulator.arrivals import paced, turns
-from covey.simulator.baselines import Mode
+from covey.simulator.baselines.modes import Mode
 from covey.simulator.clients import Clients
 from covey.simulator.gateways import GatewayProcess
 from covey.simulator.hardware import LatencyTable, affine
@@ -130,6 +130,9 @@ class Meter:
 
     def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None:
         """What tasks read is the other simulations' to check."""
+
+    def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None:
+        """Devices know how busy they were."""
 
 
 def play(condition: Condition, mode: Mode, periods: Sequence[Period], seed: int, drain: bool = True) -> list[Figures]:

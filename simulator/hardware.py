@@ -1,21 +1,33 @@
 """Devices in the simulation: how long a batch takes, from a table of latencies by batch size.
 
 Tables come as made up here or as measured: a Nexus profile (Shen et al., SOSP 2019) is a text file with a header of
-three lines, `batch,latency(us),std(us),memory(B)`, and rows of these until the next section.
+three lines, `batch,latency(us),std(us),memory(B)`, and rows of these until the next section; what `covey profile`
+measures is JSON, one file for a device with all of its stages.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import random
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from covey.services.scheduler.core.provision import Profile
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyTable:
-    """Seconds by batch size, at some sizes; `spread` is the relative standard deviation of what remains."""
+    """Seconds by batch size, at some sizes; `spread` is the relative standard deviation of what remains.
+
+    What remains is taken for log-normal around the table: the measured spreads are small, and nothing ends before it
+    began. It is a `Curve`, so what a policy knows of a device is what the device does.
+    """
 
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
@@ -29,8 +41,22 @@ class LatencyTable:
         (left, right), (low, high) = self.sizes[at - 1 : at + 1], self.seconds[at - 1 : at + 1]
         return max(low + (high - low) * (size - left) / (right - left), min(self.seconds))
 
+    def quantile_s(self, size: int, share: float) -> float:
+        """Seconds within which this share of such batches ends, 0 < share < 1."""
+        return self.mean_s(size) * math.exp(self.spread * _deviations(share))
+
+    def slower(self, times: float) -> LatencyTable:
+        """The table of a model that takes so many times as long."""
+        return LatencyTable(self.sizes, tuple([times * seconds for seconds in self.seconds]), self.spread)
+
     def draw_s(self, size: int, rng: random.Random) -> float:
         return self.mean_s(size) * rng.lognormvariate(0.0, self.spread)
+
+
+@cache
+def _deviations(share: float) -> float:
+    """The quantile of the standard normal distribution."""
+    return NormalDist().inv_cdf(share)
 
 
 def affine(fixed_s: float, each_s: float, spread: float = 0.05) -> LatencyTable:
@@ -53,19 +79,66 @@ def read_profile(path: Path) -> LatencyTable:
     return LatencyTable(tuple(size for size, _, _ in rows), tuple(mean for _, mean, _ in rows), spread)
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """What was measured on one kind of device."""
+
+    device: str
+    stages: dict[str, Profile]
+
+
+def read_device_profile(path: Path) -> DeviceProfile:
+    """What `covey profile` has measured. Raises ValueError, naming the file, for one that does not read so.
+
+        {"device": "NVIDIA L4", "stages": {
+            "predict": {"sizes": [1, 8], "mean_s": [0.004, 0.009], "std_s": [0.0001, 0.0002], "cold_s": 3.5}}}
+
+    Batch sizes that ascend, the mean seconds of each and their standard deviation, and the seconds from the decision
+    that there should be a replica until it takes its first batch. The last size is the largest batch.
+    """
+    try:
+        found = json.loads(path.read_text())
+        return DeviceProfile(str(found["device"]), {name: profile_of(stage) for name, stage in found["stages"].items()})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is no device profile: {type(error).__name__}: {error}") from error
+
+
+def profile_of(found: Mapping[str, Any]) -> Profile:
+    """One stage of what was measured. Raises ValueError, KeyError or TypeError for what is none."""
+    sizes, means, stds = tuple(found["sizes"]), tuple(found["mean_s"]), tuple(found["std_s"])
+    if not sizes or not len(sizes) == len(means) == len(stds):
+        raise ValueError("sizes, mean_s and std_s are as long as one another, and not empty")
+    if sizes[0] < 1 or list(sizes) != sorted(dict.fromkeys(sizes)):
+        raise ValueError(f"batch sizes ascend from 1 or more, not {list(sizes)}")
+    if min(means) <= 0 or min(stds) < 0 or found["cold_s"] < 0:
+        raise ValueError("a batch takes some time, and nothing takes less than none")
+    spread = sum(std / mean for mean, std in zip(means, stds, strict=True)) / len(means)
+    return Profile(LatencyTable(sizes, means, spread), sizes[-1], float(found["cold_s"]))
+
+
 INTERFERENCE = 0.3
 """How much longer a batch takes for each other lane that is busy when it starts."""
 
 
 class Device:
-    """One accelerator with some lanes. `slowness` multiplies what everything takes."""
+    """One accelerator with some lanes. `slowness` multiplies what every batch takes.
 
-    def __init__(self, tables: Mapping[str, LatencyTable], rng: random.Random) -> None:
+    `cold_s` has the seconds that a stage's model takes to load; 0 for a stage that it does not name.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, LatencyTable], rng: random.Random, cold_s: Mapping[str, float] | None = None
+    ) -> None:
         self.slowness = 1.0
         self.busy_s = 0.0
         self._tables = tables
         self._rng = rng
+        self._cold_s = cold_s or {}
         self._running = 0
+
+    def load_s(self, stage: str) -> float:
+        """Seconds until the model of a stage is loaded."""
+        return self._cold_s.get(stage, 0.0)
 
     def start(self, stage: str, size: int) -> float:
         """Begin a batch; the seconds that it takes."""

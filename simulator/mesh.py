@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from covey.messages import RunBatch, Task
 from covey.model import Priority
 from covey.services.scheduler.core.policy import Policy
+from covey.services.scheduler.core.served import Serving
 from covey.services.worker.core.state import Identity, Limits
 from covey.simulator.datastores import DatastoreProcess
 from covey.simulator.gateways import GatewayProcess
@@ -18,7 +19,7 @@ from covey.simulator.network import Network
 from covey.simulator.schedulers import SchedulerProcess
 from covey.simulator.storage import Storage
 from covey.simulator.workers import WorkerProcess
-from covey.simulator.workload import SCOPE, Inputs, Traffic
+from covey.simulator.workload import Inputs, StageCode
 from covey.simulator.world import Process, World
 
 ELECTION_S = 0.1
@@ -41,6 +42,8 @@ class Ways:
     policy: Policy = Policy()
     worker: Limits = Limits()
     network: Callable[[World, random.Random], Network] = Network
+    serving: Serving | None = None
+    """The pipeline is provisioned, and so."""
 
 
 class Watcher(Protocol):
@@ -50,6 +53,8 @@ class Watcher(Protocol):
 
     def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
 
+    def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None: ...
+
 
 class Mesh:
     """All processes of one world. The registry is always right about who leads, and about nothing else."""
@@ -58,7 +63,7 @@ class Mesh:
         self,
         world: World,
         size: Size,
-        traffic: Traffic,
+        traffic: StageCode,
         tables: dict[str, LatencyTable],
         watcher: Watcher,
         ways: Ways | None = None,
@@ -72,6 +77,8 @@ class Mesh:
         self.traffic = traffic
         self.epoch = 0
         self._tables = tables
+        profiles = self.ways.serving.pipeline.profiles if self.ways.serving is not None else {}
+        self._cold_s = {stage: profile.cold_s for stage, profile in profiles.items()}
         self.nodes = [f"node-{number}" for number in range(size.nodes)]
         self.workers = [f"worker-{number}" for number in range(size.workers)]
         self.gateways = [f"gateway-{number}" for number in range(size.gateways)]
@@ -131,11 +138,12 @@ class Mesh:
             self.world,
             self.network,
             self.epoch,
-            (SCOPE, self.traffic.declaration),
+            (self.traffic.scope, self.traffic.declaration),
             roster,
             self._superseded,
             self.watcher,
             self.ways.policy,
+            self.ways.serving,
         )
 
     def crash_leader(self, back_after_s: float, told: bool = True) -> None:
@@ -172,7 +180,7 @@ class Mesh:
         node = self.nodes[self.workers.index(name) % len(self.nodes)]
         lanes: tuple[Priority | None, ...] = (None,) * self.size.lanes
         identity = Identity(name, node, "simulated", lanes, (self.traffic.declaration,))
-        device = Device(self._tables, self.world.random(f"{name} at {self.world.now}"))
+        device = Device(self._tables, self.world.random(f"{name} at {self.world.now}"), self._cold_s)
         return WorkerProcess(
             self.world,
             identity,

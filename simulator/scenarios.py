@@ -81,7 +81,7 @@ def short_world(seed: int, events: int = 60, ways: Ways | None = None) -> Run:
     for instant in islice(poisson(events / sending_s, world.random("arrivals"), READY_S), events):
         scene = habits.choice(scenes)
         world.at(min(instant, heal_at), _send_some, mesh, clients, habits, scene, poison if poisons else None)
-    _heal_and_finish(mesh, clients, checkers, scenes, heal_at, bool(incidents))
+    _heal_and_finish(mesh, clients, checkers, scenes, traffic.poison, heal_at, bool(incidents))
     return Run(world, mesh, clients, incidents, checkers.outcomes.mixed)
 
 
@@ -187,7 +187,7 @@ def moving_world(seed: int, events: int = 80) -> Moving:
     habits = world.random("clients")
     for instant in islice(poisson(events / sending_s, world.random("arrivals"), READY_S), events):
         world.at(min(instant, heal_at), _send_some, mesh, clients, habits, habits.choice(scenes), None)
-    _heal_and_finish(mesh, clients, checkers, scenes, heal_at, bool(incidents))
+    _heal_and_finish(mesh, clients, checkers, scenes, traffic.poison, heal_at, bool(incidents))
     return Moving(Run(world, mesh, clients, incidents, checkers.outcomes.mixed), mover.moves)
 
 
@@ -214,7 +214,13 @@ def _send_some(
 
 
 def _heal_and_finish(
-    mesh: Mesh, clients: Clients, checkers: Checkers, scenes: list[str], heal_at: float, had_faults: bool
+    mesh: Mesh,
+    clients: Clients,
+    checkers: Checkers,
+    scenes: list[str],
+    poison: Mapping[str, None],
+    heal_at: float,
+    had_faults: bool,
 ) -> None:
     """Phase one ends at `heal_at`; then everything open must finish, and a fresh event of each scene end OK."""
     world = mesh.world
@@ -231,7 +237,7 @@ def _heal_and_finish(
         _expect_ok(sent)
     if not had_faults:
         for sent in clients.sent.values():
-            if sent.budget_s == LONG_S and not sent.cancelled and sent.id not in mesh.traffic.poison:
+            if sent.budget_s == LONG_S and not sent.cancelled and sent.id not in poison:
                 _expect_ok(sent)
     checkers.outcomes.finished()
 

@@ -19,6 +19,7 @@ from covey.services.scheduler.core.commands import (
 )
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.policy import Policy
+from covey.services.scheduler.core.served import Serving
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -53,10 +54,11 @@ class SchedulerProcess(Process[Stimulus, Command]):
         superseded: Callable[[SchedulerProcess, int], None],
         observer: Observer[Stimulus, Command],
         policy: Policy | None = None,
+        serving: Serving | None = None,
     ) -> None:
         """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch."""
         name = f"scheduler-{epoch}"
-        core = Scheduler(Limits(), name, policy, world.random(name))
+        core = Scheduler(Limits(), name, policy, world.random(name), serving)
         super().__init__(world, name, f"host-{name}", core, observer)
         self.epoch = epoch
         self._network = network

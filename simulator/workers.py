@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol, assert_never
 
 from covey.errors import Status
-from covey.messages import BatchReport, Put, PutDone, RunBatch, Task, TaskReport
+from covey.messages import BatchReport, Emission, Put, PutDone, RunBatch, Task, TaskReport
 from covey.model import Answer, KeyRead, ObjectRef, ObjectValue, Read
 from covey.reads import Fetched
 from covey.services.worker.core.commands import (
@@ -19,11 +19,13 @@ from covey.services.worker.core.commands import (
     FetchAhead,
     Forget,
     ForgetAhead,
+    LoadModel,
     Report,
     Resident,
     Retain,
     Send,
     Store,
+    UnloadModel,
     UseView,
 )
 from covey.services.worker.core.machine import WorkerCore
@@ -39,6 +41,7 @@ from covey.services.worker.core.stimuli import (
     FetchedAhead,
     Found,
     InputsFetched,
+    ModelLoaded,
     Received,
     Stimulus,
     Stored,
@@ -47,14 +50,18 @@ from covey.services.worker.core.stimuli import (
 from covey.simulator.exchange import Exchange
 from covey.simulator.hardware import Device
 from covey.simulator.network import End, Network
-from covey.simulator.workload import Emitted, Inputs, Poisoned, Traffic
+from covey.simulator.workload import Emitted, Inputs, Poisoned, StageCode
 from covey.simulator.world import Observer, Process, World
 
 
 class ComputeObserver(Observer[Stimulus, Command], Protocol):
     """Who watches a worker, and what its tasks read."""
 
-    def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
+    def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None:
+        """A task starts with these inputs."""
+
+    def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None:
+        """These tasks, run together, keep a device busy for so long."""
 
 
 @dataclass(slots=True)
@@ -79,7 +86,7 @@ class WorkerProcess(Process[Stimulus, Command]):
         identity: Identity,
         network: Network,
         device: Device,
-        traffic: Traffic,
+        traffic: StageCode,
         observer: ComputeObserver,
         exit_: Callable[[], None],
         limits: Limits | None = None,
@@ -111,6 +118,11 @@ class WorkerProcess(Process[Stimulus, Command]):
             case ForgetAhead(numbers):
                 for number in numbers:
                     self._ahead.pop(number, None)
+            case LoadModel(lane, stage):
+                seconds = self.device.load_s(stage.rpartition("/")[2])
+                self.world.after(seconds, self.post, ModelLoaded(lane, stage))
+            case UnloadModel():
+                pass
             case Compute():
                 self._compute(command)
             case Store():
@@ -202,6 +214,7 @@ class WorkerProcess(Process[Stimulus, Command]):
         for number in compute.tasks:
             self._watcher.computed(self, run, tasks[number], inputs[number])
         seconds = self.device.start(run.stage, len(compute.tasks))
+        self._watcher.ran(self, [tasks[number] for number in compute.tasks], seconds)
         done: Stimulus
         try:
             outputs = {number: self._traffic.run(run.stage, tasks[number], inputs[number]) for number in compute.tasks}
@@ -232,7 +245,7 @@ class WorkerProcess(Process[Stimulus, Command]):
                 self.post(EmissionsStored(key_of(store.run), ordered))
 
         for index, put in enumerate(store.puts):
-            payload = held.emitted[put.task, put.index]
+            payload = held.emitted.get((put.task, put.index), b"")
             message = Put(0, store.run.scope, put.ref, payload, put.emission)
             self._exchange.put(put.node, message, store.deadline, partial(take, index, payload))
 
@@ -269,18 +282,22 @@ def _inputs(task: Task, held: Held) -> Inputs:
 
 
 def _computed(held: Held, number: int, emitted: Sequence[Emitted]) -> ComputedTask:
-    held.emitted.update({(number, index): each.payload for index, each in enumerate(emitted)})
+    held.emitted.update({(number, index): each.payload for index, each in enumerate(emitted) if each.payload})
     return ComputedTask(number, tuple([each.ref for each in emitted]))
 
 
 def _with_payloads(report: BatchReport, held: Held) -> BatchReport:
     """The report, with payloads where the core left room for them."""
+    if not held.emitted:
+        return report  # nothing that was emitted has a payload
 
     def filled(task: TaskReport) -> TaskReport:
+        if not task.emissions:
+            return task
         emissions = [
             each
             if each.value.payload is None
-            else replace(each, value=ObjectValue(each.value.ref, held.emitted[task.number, each.index]))
+            else Emission(each.index, ObjectValue(each.value.ref, held.emitted.get((task.number, each.index), b"")))
             for each in task.emissions
         ]
         return replace(task, emissions=tuple(emissions))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from covey.declaration import (
     Codec,
@@ -113,6 +113,21 @@ class Member(NamedTuple):
     ticks: tuple[int, ...]
 
 
+class StageCode(Protocol):
+    """A pipeline in the simulation, with what stands for the code of its stages."""
+
+    @property
+    def scope(self) -> Scope:
+        """Whose pipeline it is."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """The pipeline."""
+
+    def run(self, stage: str, task: Task, inputs: Inputs) -> tuple[Emitted, ...]:
+        """What a stage emits for a task. Raises Poisoned where its code would."""
+
+
 @dataclass(frozen=True)
 class Traffic:
     """How many actors a scene has at a tick, which events are poison, and how large objects are."""
@@ -124,6 +139,10 @@ class Traffic:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Pool -> what its objects count as, in bytes; those of other pools count as long as they are."""
 
+    @property
+    def scope(self) -> Scope:
+        return SCOPE
+
     def key(self, scene: str, tick: int) -> str:
         return f"/observations/{scene}/{tick}"
 
@@ -132,7 +151,6 @@ class Traffic:
         return sized(event_id.encode() + b" " * padding, self.sizes.get("observations", 0))
 
     def run(self, stage: str, task: Task, inputs: Inputs) -> tuple[Emitted, ...]:
-        """What a stage emits for a task. Raises Poisoned where its code would."""
         match stage:
             case "track":
                 return self._track(task, inputs)

@@ -25,10 +25,11 @@ Command = TypeVar("Command", contravariant=True)
 
 
 class World:
-    """The time, and what is to happen."""
+    """The time, and what is to happen. `is_traced`: it keeps a hash of all that has happened."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, is_traced: bool = True) -> None:
         self.seed = seed
+        self.is_traced = is_traced
         self.now = 0.0
         self.happened = 0
         self.births = 0
@@ -147,7 +148,7 @@ class Process(Generic[S, C]):
         self._step_is_due = False
         stimuli, self._inbox = self._inbox, []
         commands = self.core.handle(stimuli, now)
-        if commands:
+        if commands and self.world.is_traced:
             self.world.note(f"{self.name} {' '.join([_words(command) for command in commands])}")
         self._observer.stepped(self, stimuli, commands)
         for command in commands:

@@ -23,9 +23,11 @@ from covey.messages import (
 )
 from covey.model import Event, Node, ObjectRef, ObjectValue, Outcome, Placement
 from covey.services.scheduler.core.commands import Command, Conclude, HangUp, Send
+from covey.services.scheduler.core.invariants import check_invariants
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.policy import Policy
-from covey.services.scheduler.core.state import Limits, check_invariants
+from covey.services.scheduler.core.served import Serving
+from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import (
     Declared,
     Elected,
@@ -74,9 +76,10 @@ class SchedulerWorld:
     now: float = 0.0
     epoch: int = 1
     policy: Policy = Policy()
+    serving: Serving | None = None
 
     def __post_init__(self) -> None:
-        self.core = Scheduler(self.limits, policy=self.policy)
+        self.core = Scheduler(self.limits, policy=self.policy, served=self.serving)
         self.outcomes: dict[str, Outcome] = {}
         self.answers: list[Outcome] = []
         self.batches: dict[int, tuple[int, RunBatch]] = {}

@@ -20,46 +20,52 @@ class RunResponse(_message.Message):
     def __init__(self, messages: _Optional[_Iterable[_Union[WorkerToScheduler, _Mapping]]] = ...) -> None: ...
 
 class SchedulerToWorker(_message.Message):
-    __slots__ = ("joined", "view", "run", "cancel", "beat", "prefetch")
+    __slots__ = ("joined", "view", "run", "cancel", "beat", "prefetch", "assign")
     JOINED_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     BEAT_FIELD_NUMBER: _ClassVar[int]
     PREFETCH_FIELD_NUMBER: _ClassVar[int]
+    ASSIGN_FIELD_NUMBER: _ClassVar[int]
     joined: _objects_pb2.LeaderJoined
     view: _objects_pb2.View
     run: RunBatch
     cancel: CancelTasks
     beat: _objects_pb2.Beat
     prefetch: Prefetch
-    def __init__(self, joined: _Optional[_Union[_objects_pb2.LeaderJoined, _Mapping]] = ..., view: _Optional[_Union[_objects_pb2.View, _Mapping]] = ..., run: _Optional[_Union[RunBatch, _Mapping]] = ..., cancel: _Optional[_Union[CancelTasks, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ...) -> None: ...
+    assign: AssignLane
+    def __init__(self, joined: _Optional[_Union[_objects_pb2.LeaderJoined, _Mapping]] = ..., view: _Optional[_Union[_objects_pb2.View, _Mapping]] = ..., run: _Optional[_Union[RunBatch, _Mapping]] = ..., cancel: _Optional[_Union[CancelTasks, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., assign: _Optional[_Union[AssignLane, _Mapping]] = ...) -> None: ...
 
 class WorkerToScheduler(_message.Message):
-    __slots__ = ("joined", "report", "beat")
+    __slots__ = ("joined", "report", "beat", "ready")
     JOINED_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     BEAT_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
     joined: WorkerJoined
     report: BatchReport
     beat: _objects_pb2.Beat
-    def __init__(self, joined: _Optional[_Union[WorkerJoined, _Mapping]] = ..., report: _Optional[_Union[BatchReport, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ...) -> None: ...
+    ready: LaneReady
+    def __init__(self, joined: _Optional[_Union[WorkerJoined, _Mapping]] = ..., report: _Optional[_Union[BatchReport, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ..., ready: _Optional[_Union[LaneReady, _Mapping]] = ...) -> None: ...
 
 class WorkerJoined(_message.Message):
-    __slots__ = ("worker", "node", "device", "lanes", "stages", "epoch")
+    __slots__ = ("worker", "node", "device", "lanes", "stages", "epoch", "loaded")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     LANES_FIELD_NUMBER: _ClassVar[int]
     STAGES_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LOADED_FIELD_NUMBER: _ClassVar[int]
     worker: str
     node: str
     device: str
     lanes: int
     stages: _containers.RepeatedScalarFieldContainer[str]
     epoch: int
-    def __init__(self, worker: _Optional[str] = ..., node: _Optional[str] = ..., device: _Optional[str] = ..., lanes: _Optional[int] = ..., stages: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ...) -> None: ...
+    loaded: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, worker: _Optional[str] = ..., node: _Optional[str] = ..., device: _Optional[str] = ..., lanes: _Optional[int] = ..., stages: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ..., loaded: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Field(_message.Message):
     __slots__ = ("name", "text", "number")
@@ -130,6 +136,26 @@ class CancelTasks(_message.Message):
     epoch: int
     tasks: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, epoch: _Optional[int] = ..., tasks: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class AssignLane(_message.Message):
+    __slots__ = ("epoch", "lane", "stage")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    lane: int
+    stage: str
+    def __init__(self, epoch: _Optional[int] = ..., lane: _Optional[int] = ..., stage: _Optional[str] = ...) -> None: ...
+
+class LaneReady(_message.Message):
+    __slots__ = ("epoch", "lane", "stage")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    lane: int
+    stage: str
+    def __init__(self, epoch: _Optional[int] = ..., lane: _Optional[int] = ..., stage: _Optional[str] = ...) -> None: ...
 
 class Prefetch(_message.Message):
     __slots__ = ("epoch", "scope", "event_id", "budget_us", "reads")

@@ -69,7 +69,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         shell = make_worker(
             name, settings.node, pipeline, engine, datastores, clock, limits=settings.limits, tracer=tracer
         )
-        await shell.load()
+        if settings.load_at_start:
+            await shell.load()
         await publish_if_absent(registry, settings.tenant, pipeline.declaration())
         async with asyncio.TaskGroup() as group:
             group.create_task(shell.run())

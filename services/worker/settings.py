@@ -18,8 +18,9 @@ class WorkerSettings:
     `shared_bytes_max` how much of it this worker takes for what it puts. `cache_reads` keeps what other nodes were
     asked for, and asks them only whether it still holds. `device` is cpu, cuda, auto (cuda where a stage has a model
     and torch finds a device) or emulated, which takes the times of `device_profile` and counts in the file
-    `device_ledger` what it was busy with. `lanes` counts threads on a CPU, and on CUDA the streams for LOW, beside the
-    one for HIGH.
+    `device_ledger` what it was busy with. `load_at_start` has every model in memory before the worker is there; without
+    it a scheduler that provisions says which, and when. `lanes` counts threads on a CPU, and on CUDA the streams for
+    LOW, beside the one for HIGH.
     """
 
     redis_url: str
@@ -35,6 +36,7 @@ class WorkerSettings:
     device: str = "auto"
     device_profile: Path | None = None
     device_ledger: Path | None = None
+    load_at_start: bool = True
     lanes: int = 1
     trace_to: Path | None = None
     trace_share: float = 1.0

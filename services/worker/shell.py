@@ -19,7 +19,7 @@ from covey.clock import Clock, wall_time_ns
 from covey.declaration import Declaration
 from covey.declare import Stage
 from covey.driver import Driver
-from covey.errors import CoveyError, Reason, StageFailed, Status, Unavailable
+from covey.errors import CoveyError, Reason, Status, Unavailable
 from covey.grouping import Scope
 from covey.homes import Homes
 from covey.link import Link, LinkClosed
@@ -33,11 +33,13 @@ from covey.services.worker.core.commands import (
     FetchAhead,
     Forget,
     ForgetAhead,
+    LoadModel,
     Report,
     Resident,
     Retain,
     Send,
     Store,
+    UnloadModel,
     UseView,
 )
 from covey.services.worker.core.machine import WorkerCore
@@ -58,6 +60,7 @@ from covey.services.worker.core.stimuli import (
     key_of,
 )
 from covey.services.worker.engine.base import DeviceLost, Engine, Job, StageRaised
+from covey.services.worker.loading import Models
 from covey.services.worker.spans import record_batch
 from covey.telemetry import Attribute, Metric, Tracer
 from covey.wire.datastore_client import DatastoreClient, NewPut
@@ -109,6 +112,7 @@ class WorkerShell:
         self.core = core
         self._engine = engine
         self._stages = stages
+        self._models = Models(engine, stages)
         self._datastores = datastores
         self._clock = clock
         self._node = node
@@ -123,13 +127,7 @@ class WorkerShell:
 
     async def load(self) -> None:
         """Load every stage's model. Raises StageFailed."""
-        for _, stages in self._stages.values():
-            for name, stage in stages.items():
-                try:
-                    await self._engine.load(stage)
-                except StageRaised as raised:
-                    log.error("the model of stage %s", name, exc_info=raised.__cause__)
-                    raise StageFailed(f"the model of stage {name!r} can't be loaded; the log says why") from raised
+        await self._models.load_all()
 
     async def run(self) -> None:
         """Drive the core. Raises Unavailable when the device is lost."""
@@ -165,6 +163,10 @@ class WorkerShell:
             case ForgetAhead():
                 for number in command.numbers:
                     self._ahead.pop(number, None)
+            case LoadModel():
+                return self._models.load(command)
+            case UnloadModel():
+                return self._models.unload(command.stage)
             case Compute():
                 return self._compute(command)
             case Store():

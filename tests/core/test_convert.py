@@ -146,8 +146,12 @@ gateway_to_scheduler = (
     | beats
 )
 scheduler_to_gateway = st.builds(m.OutcomeReady, outcomes) | st.builds(m.StoreAgain, scopes, words) | beats | views
-scheduler_to_worker = batches | st.builds(m.CancelTasks, numbers, some(numbers)) | beats | views | leader_joined
-worker_to_scheduler = reports | beats | st.builds(m.WorkerJoined, words, words, words, counts, some(words), numbers)
+assigned = st.builds(m.AssignLane, numbers, counts, words)
+scheduler_to_worker = (
+    batches | st.builds(m.CancelTasks, numbers, some(numbers)) | beats | views | leader_joined | assigned
+)
+worker_joined = st.builds(m.WorkerJoined, words, words, words, counts, some(words), numbers, some(words))
+worker_to_scheduler = reports | beats | worker_joined | st.builds(m.LaneReady, numbers, counts, words)
 scheduler_to_datastore = st.builds(m.Horizon, numbers, exact_spans) | beats | views | leader_joined
 datastore_to_scheduler = st.builds(m.NodeJoined, words, words, numbers, placements) | beats
 group_ids = st.builds(GroupId, scopes, words)

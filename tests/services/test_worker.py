@@ -19,11 +19,13 @@ from covey.errors import CoveyError, Reason, StageFailed, Status
 from covey.grouping import rendezvous
 from covey.link import Link, LinkClosed, MemoryNetwork
 from covey.messages import (
+    AssignLane,
     BatchReport,
     Beat,
     FromDatastore,
     Get,
     GetDone,
+    LaneReady,
     LeaderJoined,
     Prefetch,
     Put,
@@ -271,6 +273,26 @@ async def test_a_batch_runs_and_what_it_emits_is_stored(over_grpc: bool) -> None
     assert [(each.value.ref.pool, each.value.ref.version) for each in task.emissions] == [("totals", 1), ("seen", 1)]
     assert values_in(task) == {"seen": 3}
     assert store.objects["a", "/totals/a"] == [encode(Codec.MSGPACK, 3)]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("over_grpc", [False, True])
+async def test_a_lane_serves_the_stage_that_the_leader_assigns(over_grpc: bool) -> None:
+    """A batch of another stage waits until the lane is free again, and the model comes and goes with the stage."""
+    store = TinyDatastore()
+    async with a_worker({"n1": store}, over_grpc=over_grpc) as leader:
+        leader.lead("n1")
+        leader.link.send(AssignLane(1, 0, "sums/scale"))
+        ready = await leader.next(LaneReady)
+        leader.run(3)
+        leader.run([1.0, 1.0], stage="scale", pool="seen")
+        scaled = await leader.report()
+        leader.link.send(AssignLane(1, 0, "sums/add"))
+        added = await leader.report()
+
+    assert ready == LaneReady(1, 0, "sums/scale")
+    assert (scaled.number, added.number) == (2, 1)
+    assert statuses(scaled) == statuses(added) == [Status.OK]
 
 
 @pytest.mark.asyncio

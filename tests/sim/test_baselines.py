@@ -10,7 +10,7 @@ from covey.grouping import Scope
 from covey.messages import Beat, GetDone, Put
 from covey.model import Answer, ObjectRef, ObjectValue
 from covey.simulator.arrivals import paced, turns
-from covey.simulator.baselines import PROPOSED, Mode, modes
+from covey.simulator.baselines.modes import PROPOSED, Mode, modes
 from covey.simulator.grid import Condition, Figures, Period, play
 from covey.simulator.network import End
 from covey.simulator.transfer import MeteredNetwork, Rates, payload_bytes

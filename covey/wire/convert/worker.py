@@ -6,10 +6,12 @@ from typing import assert_never
 
 from covey.errors import Status
 from covey.messages import (
+    AssignLane,
     BatchReport,
     Beat,
     CancelTasks,
     Emission,
+    LaneReady,
     LeaderJoined,
     Prefetch,
     RunBatch,
@@ -187,6 +189,11 @@ def scheduler_to_worker_to_wire(message: SchedulerToWorker, out: worker_pb2.Sche
         case CancelTasks():
             out.cancel.epoch = message.epoch
             out.cancel.tasks.extend(message.tasks)
+        case AssignLane():
+            out.assign.epoch = message.epoch
+            out.assign.lane = message.lane
+            out.assign.stage = message.stage
+            out.assign.SetInParent()
         case Prefetch():
             prefetch_to_wire(message, out.prefetch, now)
         case Beat():
@@ -206,6 +213,8 @@ def scheduler_to_worker_from_wire(wire: worker_pb2.SchedulerToWorker, now: float
             return batch_from_wire(wire.run, now)
         case "cancel":
             return CancelTasks(wire.cancel.epoch, tuple(wire.cancel.tasks))
+        case "assign":
+            return AssignLane(wire.assign.epoch, wire.assign.lane, wire.assign.stage)
         case "prefetch":
             return prefetch_from_wire(wire.prefetch, now)
         case "beat":
@@ -232,6 +241,12 @@ def worker_to_scheduler_to_wire(message: WorkerToScheduler, out: worker_pb2.Work
             joined.lanes = message.lanes
             joined.stages.extend(message.stages)
             joined.epoch = message.epoch
+            joined.loaded.extend(message.loaded)
+        case LaneReady():
+            out.ready.epoch = message.epoch
+            out.ready.lane = message.lane
+            out.ready.stage = message.stage
+            out.ready.SetInParent()
         case _:
             assert_never(message)
 
@@ -245,6 +260,9 @@ def worker_to_scheduler_from_wire(wire: worker_pb2.WorkerToScheduler, now: float
         case "joined":
             joined = wire.joined
             stages = tuple(joined.stages)
-            return WorkerJoined(joined.worker, joined.node, joined.device, joined.lanes, stages, joined.epoch)
+            loaded = tuple(joined.loaded)
+            return WorkerJoined(joined.worker, joined.node, joined.device, joined.lanes, stages, joined.epoch, loaded)
+        case "ready":
+            return LaneReady(wire.ready.epoch, wire.ready.lane, wire.ready.stage)
         case _:
             raise unknown_message("worker's")

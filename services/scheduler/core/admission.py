@@ -12,6 +12,7 @@ from covey.model import Event, event_identity
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.affinity import backlog_s
 from covey.services.scheduler.core.commands import Conclude
+from covey.services.scheduler.core.served import Served
 from covey.services.scheduler.core.state import PipelinePlan, StagePlan
 from covey.services.scheduler.core.step import Step
 
@@ -39,6 +40,8 @@ def submit(step: Step, peer: int, event: Event) -> None:
         message = f"the scheduler has no pipeline {event.scope.pipeline!r}"
         cascades.refuse(step, peer, event, Status.NOT_FOUND, Reason.UNKNOWN_PIPELINE, message)
         return
+    if state.served is not None and state.served.serving.scope == event.scope:
+        state.served.offered += 1
     reserved = round(state.tasks_per_event.get(event.scope, float(len(plan.stages)))) or 1
     refusal = _refusal(step, event, plan, reserved)
     if refusal is not None:
@@ -66,6 +69,10 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tup
         return Status.UNAVAILABLE, Reason.DRAINING, "the scheduler is stopping"
     if event.deadline <= step.now:
         return Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline had passed when the event reached the scheduler"
+    if state.served is not None and not _is_provisioned(state.served, plan):
+        known = state.served.serving.scope.pipeline
+        message = f"this scheduler provisions {known!r} alone, and as it was declared when it began"
+        return Status.UNAVAILABLE, Reason.NO_WORKER, message
     if not state.homes.nodes:
         return Status.UNAVAILABLE, Reason.NO_HOME, "no datastore is ready"
     if state.reserved + reserved > state.limits.tasks_open_max:
@@ -80,6 +87,10 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tup
             message = f"what waits for stage {stage.name!r} takes {wait_s:.3g} s, longer than the event has"
             return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message
     return None
+
+
+def _is_provisioned(served: Served, plan: PipelinePlan) -> bool:
+    return plan.scope == served.serving.scope and plan.stages.keys() <= served.stages.keys()
 
 
 def _is_stranded(step: Step, plan: StagePlan) -> bool:

@@ -16,15 +16,16 @@ from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
 from covey.services.scheduler.core.affinity import free_in_s, idle_lanes, part_of, pays_together, starts_earliest
 from covey.services.scheduler.core.commands import Send
-from covey.services.scheduler.core.dropping import drop_reason
+from covey.services.scheduler.core.dropping import drop_reason, late_message
 from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
 from covey.services.scheduler.core.queues import Queue, any_waits, live
-from covey.services.scheduler.core.state import Batch, Phase, StageId, StagePlan, TaskState, Urgency, Worker
+from covey.services.scheduler.core.state import Batch, Phase, StageId, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
+from covey.services.scheduler.core.windows import arrive
 
 Drop = Callable[[Step, TaskState, Status, Reason, str], None]
 May = Callable[[Step, Worker, TaskState, str], bool]
@@ -37,11 +38,17 @@ ANYWHERE = ""
 
 def enqueue(step: Step, task: TaskState) -> None:
     """Queue a task at its home; a task that is queued already is queued again under its present urgency."""
+    served = step.state.served
     if task.phase is not Phase.QUEUED:
         move(task, Phase.QUEUED)
         task.queued_at = step.now
         task.home = _queue_of(step, task)
-        note_arrival(step, task)
+        if served is None:
+            note_arrival(step, task)
+        else:
+            arrive(served, task, step.now)
+    if served is not None:
+        return  # whatever its urgency: its pipeline's batcher chooses
     homes = step.state.queues.setdefault(task.plan.id, {})
     heapq.heappush(homes.setdefault(task.home, []), (task.urgency, task.number, task))
 
@@ -142,7 +149,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
     tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
     if tasks:
-        _send(step, worker, tasks, _is_away(worker, node))
+        send_batch(step, worker, tasks, _is_away(worker, node))
     return True
 
 
@@ -158,18 +165,13 @@ def _gather(step: Step, queue: Queue, tasks: list[TaskState], size_max: int, dro
         heapq.heappop(queue)
         reason = drop_reason(step.state, task, predicted_s, step.now)
         if reason is not Reason.NONE:
-            drop(step, task, Status.DEADLINE_EXCEEDED, reason, _late(task.plan, reason))
+            drop(step, task, Status.DEADLINE_EXCEEDED, reason, late_message(task.plan, reason))
             continue
         tasks.append(task)
 
 
-def _late(plan: StagePlan, reason: Reason) -> str:
-    if reason is Reason.LATE:
-        return f"the deadline passed before stage {plan.id.name!r} could start"
-    return f"stage {plan.id.name!r} was predicted to end after the deadline"
-
-
-def _send(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -> None:
+def send_batch(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -> Batch:
+    """Have a worker run these queued tasks of one stage together."""
     state = step.state
     state.last_batch += 1
     plan = tasks[0].plan
@@ -184,6 +186,7 @@ def _send(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -> Non
     sent = tuple(_message(step, task, worker.node) for task in tasks)
     run = RunBatch(batch.number, state.epoch, plan.id.scope, plan.id.version, plan.id.name, priority, sent)
     step.out.append(Send(worker.peer, run))
+    return batch
 
 
 def _message(step: Step, task: TaskState, node: str) -> Task:

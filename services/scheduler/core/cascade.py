@@ -38,6 +38,7 @@ from covey.services.scheduler.core.state import (
 )
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.weighing import note_emissions
+from covey.services.scheduler.core.windows import withdraw
 
 TIMERS_SPARE = 1_000
 
@@ -156,24 +157,27 @@ def _follow(step: Step, parent: TaskState, index: int, value: ObjectValue, incom
     if not triggered and not joined:
         return
     fields = found.pools[ref.pool].fields_of(ref.key)
+    served = step.state.served
     for stage in triggered:
         _make_task(step, cascade, stages[stage.name], value, (), fields, parent.identity, str(index), index)
+        if served is not None:
+            served.stages[parent.plan.id.name].led_to[stage.name] += 1
     for stage in joined:
         join = stage.join
         if join is None or stage.name in cascade.fired:
             continue
         values = tuple(fields[name] for name in join.by)
-        collected = _join_of(step, cascade, stages[stage.name]).collected
+        collected = _join_of(step, cascade, stages[stage.name], parent).collected
         collected.setdefault(values, []).append(Member(ref, incomplete))
 
 
-def _join_of(step: Step, cascade: Cascade, plan: StagePlan) -> JoinState:
+def _join_of(step: Step, cascade: Cascade, plan: StagePlan, feeder: TaskState) -> JoinState:
     found = cascade.joins.get(plan.id.name)
     if found is None:
         join = plan.declaration.join
         assert join is not None
         fires_at = step.now + join.timeout_s if join.missing is Missing.FIRE and join.timeout_s > 0 else None
-        found = cascade.joins[plan.id.name] = JoinState(plan, fires_at=fires_at)
+        found = cascade.joins[plan.id.name] = JoinState(plan, feeder.plan.id.name, fires_at=fires_at)
         if fires_at is not None:
             look_again(step, cascade, fires_at)
     return found
@@ -193,6 +197,15 @@ def drop(step: Step, task: TaskState, status: Status, reason: Reason, message: s
         cascade.failure = (status, reason, message)
     _close(step, task, None)
     _settle(step, cascade)
+
+
+def give_up(step: Step, task: TaskState, status: Status, reason: Reason, message: str) -> None:
+    """A task is not worth running. Where its event can't be answered without it, all of the cascade ends now."""
+    if task.plan.tolerated:
+        drop(step, task, status, reason, message)
+    else:
+        step.state.drops[reason] = step.state.drops.get(reason, 0) + 1
+        conclude(step, task.cascade, status, reason, message)
 
 
 def retry(step: Step, task: TaskState) -> None:
@@ -221,6 +234,8 @@ def pause(step: Step, task: TaskState, reason: Reason, message: str) -> None:
 
 def _close(step: Step, task: TaskState, left_version: int | None) -> None:
     """Take a task off the books."""
+    if step.state.served is not None and task.phase is Phase.QUEUED:
+        withdraw(step.state.served, task)
     move(task, Phase.ENDED)
     cascade = task.cascade
     del step.state.tasks[task.number]
@@ -266,6 +281,8 @@ def _fire(step: Step, cascade: Cascade, join: JoinState) -> None:
         fields = dict(zip(declared.by, values, strict=True))
         members = tuple(join.collected[values])
         _make_task(step, cascade, join.plan, None, members, fields, b"", repr(values), order)
+    if step.state.served is not None:
+        step.state.served.stages[join.fed_by].led_to[join.plan.id.name] += len(join.collected)
 
 
 def fire_overdue(step: Step, cascade: Cascade) -> None:

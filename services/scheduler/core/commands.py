@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from covey.messages import (
+    AssignLane,
     Beat,
     CancelTasks,
     Horizon,
@@ -21,7 +22,7 @@ class Send:
     """Put a message on a peer's link."""
 
     peer: int
-    message: View | OutcomeReady | StoreAgain | Beat | RunBatch | CancelTasks | Prefetch | Horizon
+    message: View | OutcomeReady | StoreAgain | Beat | RunBatch | CancelTasks | AssignLane | Prefetch | Horizon
 
 
 @dataclass(frozen=True, slots=True)

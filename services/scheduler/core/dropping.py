@@ -8,7 +8,7 @@ nothing would run, nothing would be measured, and a prediction that was once too
 from __future__ import annotations
 
 from covey.errors import Reason
-from covey.services.scheduler.core.state import State, TaskState
+from covey.services.scheduler.core.state import StagePlan, State, TaskState
 
 
 def drop_reason(state: State, task: TaskState, predicted_s: float, now: float) -> Reason:
@@ -20,3 +20,10 @@ def drop_reason(state: State, task: TaskState, predicted_s: float, now: float) -
         return Reason.NONE
     state.predicted_late += 1
     return Reason.NONE if state.predicted_late % state.limits.probe_every == 0 else Reason.PREDICTED_LATE
+
+
+def late_message(plan: StagePlan, reason: Reason) -> str:
+    """What the client is told of a drop."""
+    if reason is Reason.LATE:
+        return f"the deadline passed before stage {plan.id.name!r} could start"
+    return f"stage {plan.id.name!r} was predicted to end after the deadline"

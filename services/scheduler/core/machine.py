@@ -12,9 +12,18 @@ from random import Random
 from typing import assert_never
 
 from covey.errors import Reason, Status
-from covey.messages import BatchReport, Beat, CancelEvent, SubmitEvent, TaskReport
+from covey.messages import BatchReport, Beat, CancelEvent, LaneReady, SubmitEvent, TaskReport
 from covey.model import Scope, event_identity
-from covey.services.scheduler.core import balancing, membership, ordering, recording, tracing, weighing
+from covey.services.scheduler.core import (
+    balancing,
+    membership,
+    ordering,
+    recording,
+    replicas,
+    serving,
+    tracing,
+    weighing,
+)
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.admission import submit
 from covey.services.scheduler.core.batching import dispatch, enqueue
@@ -25,6 +34,7 @@ from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.queues import live
+from covey.services.scheduler.core.served import Serving, served_by
 from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
@@ -51,9 +61,14 @@ class Scheduler:
         scheduler: str = "scheduler",
         policy: Policy | None = None,
         rng: Random | None = None,
+        served: Serving | None = None,
     ) -> None:
-        """`rng` draws where tasks go under random routing; nothing else is left to chance."""
+        """`rng` draws where tasks go under random routing; nothing else is left to chance.
+
+        With `served` the lanes of all workers are replicas of that pipeline's stages, and no other is served.
+        """
         self.state = State(limits or Limits(), policy or Policy(), scheduler=scheduler)
+        self.state.served = None if served is None else served_by(served)
         self.latency = Latency()
         self.costs = Costs()
         self._rng = rng or Random(0)
@@ -64,8 +79,11 @@ class Scheduler:
         if self.state.epoch == 0:
             return None
         heads = [heap[0][0] for heap in (self.state.timers, self.state.paused) if heap]
-        dispatch_at = self.state.dispatch_at
-        return min([self.state.next_tick, *heads, *([] if dispatch_at is None else [dispatch_at])])
+        if self.state.dispatch_at is not None:
+            heads.append(self.state.dispatch_at)
+        if self.state.served is not None:
+            heads.append(self.state.served.next_window)
+        return min([self.state.next_tick, *heads])
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""
@@ -74,7 +92,10 @@ class Scheduler:
             _take(step, stimulus)
         if self.state.epoch:
             _let_time_pass(step)
-            dispatch(step, cascades.drop)
+            if self.state.served is None:
+                dispatch(step, cascades.drop)
+            else:
+                serving.dispatch(step, self.state.served, cascades.give_up)
         return step.out
 
 
@@ -109,7 +130,7 @@ def _take(step: Step, stimulus: Stimulus) -> None:
             assert_never(stimulus)
 
 
-def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchReport | Beat) -> None:
+def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchReport | LaneReady | Beat) -> None:
     state = step.state
     if peer not in state.gateways and peer not in state.workers and peer not in state.nodes:
         return  # it was hung up on; what it still says counts no more
@@ -121,6 +142,9 @@ def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchRep
             _cancel(step, scope, event_id)
         case BatchReport():
             _take_report(step, peer, message)
+        case LaneReady():
+            if state.served is not None:
+                replicas.ready(step, state.served, peer, message)
         case Beat():
             if peer in state.nodes:
                 state.nodes[peer].settled = message.settled
@@ -146,7 +170,10 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
     batch = state.batches.pop(report.number, None)
     if batch is not None:
         state.workers[batch.worker].batches.pop(report.number, None)
-        if any(task.status is Status.OK for task in report.tasks):
+        if state.served is not None:
+            serving.take_report(step, state.served, batch, report)
+        elif any(task.status is Status.OK for task in report.tasks):
+            # Of what is learnt here, nothing is asked where stages have lanes of their own.
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
             step.costs.observe(batch, report, step.now)
             weighing.weigh(step.state, batch, report)
@@ -200,6 +227,7 @@ def _let_time_pass(step: Step) -> None:
         task = state.tasks.get(heapq.heappop(state.paused)[1])
         if task is not None and task.phase is Phase.PAUSED:
             enqueue(step, task)
+    replicas.look(step)
     if state.next_tick <= step.now:
         due_at, state.next_tick = state.next_tick, step.now + state.limits.tick_s
         membership.tick(step, due_at)

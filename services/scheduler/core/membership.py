@@ -19,7 +19,7 @@ from covey.declaration import Declaration
 from covey.homes import Homes
 from covey.messages import Beat, GatewayJoined, Horizon, NodeJoined, View, WorkerJoined
 from covey.model import GroupId, Node, Scope
-from covey.services.scheduler.core import balancing
+from covey.services.scheduler.core import balancing, replicas
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
 from covey.services.scheduler.core.compiling import compiled
@@ -50,6 +50,8 @@ def worker_connected(step: Step, peer: int, joined: WorkerJoined) -> None:
     stages = frozenset(joined.stages)
     lanes = max(1, joined.lanes)
     step.state.workers[peer] = Worker(peer, joined.worker, joined.node, lanes, stages, step.now)
+    if step.state.served is not None:
+        replicas.joined(step, step.state.served, peer, joined)
     publish(step)  # to everyone: stages may be served now that were not
 
 
@@ -79,6 +81,8 @@ def lost(step: Step, peer: int) -> None:
             if peer in cascade.gateways:
                 cascade.gateways.remove(peer)
     elif (worker := state.workers.pop(peer, None)) is not None:
+        if state.served is not None:
+            replicas.lost(step, state.served, peer)
         for batch in worker.batches.values():
             del state.batches[batch.number]
             for task in batch.tasks:

@@ -1,4 +1,4 @@
-"""The scheduler's data, and the invariants that hold after every step. No behaviour.
+"""The scheduler's data; `invariants.py` says what holds of it after every step. No behaviour.
 
 A *task* belongs to one cascade and goes through the phases of `MOVES`. A stateful task is HELD until its predecessor on
 the same state line has ended. Queues are heaps with lazy deletion: an entry counts only while its task is QUEUED under
@@ -17,6 +17,7 @@ from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
 from covey.services.scheduler.core.policy import Policy
+from covey.services.scheduler.core.served import Served
 from covey.services.scheduler.core.weights import Balance, Weight
 
 
@@ -42,6 +43,8 @@ class Limits(NamedTuple):
     """How long work waits for the first worker, or the next, that can run it."""
     tick_s: float = 0.1
     metadata_s: float = 1.0
+    provision_s: float = 1.0
+    """How often a provisioner looks."""
     probe_every: int = 50
     """One in so many tasks that are predicted late runs all the same, so that predictions stay alive."""
     suggest_sample: int = 16
@@ -196,6 +199,8 @@ class JoinState:
     """What a join of one cascade has collected, by the values of its fields."""
 
     plan: StagePlan
+    fed_by: str
+    """The stage that its first member came from: its tasks count as what that one has led to."""
     collected: dict[tuple[str | int, ...], list[Member]] = field(default_factory=dict)
     fires_at: float | None = None
 
@@ -357,6 +362,10 @@ class State:
     """Lines whose version may be superseded by what a dropped task has put -> an instant when it was still current:
     homes keep what was current then, until the line's next task has read it."""
     batches: dict[int, Batch] = field(default_factory=dict)
+    served: Served | None = None
+    """The pipeline that is provisioned; then it is served alone, and `queues` stay empty."""
+    wanted_workers: int = 0
+    """How many would have the lanes that are provisioned; 0: nothing is."""
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)
     foresights: OrderedDict[GroupId, Foresight] = field(default_factory=OrderedDict)
     """By the group of the event."""
@@ -371,30 +380,3 @@ class State:
     next_metadata: float = 0.0
     workerless: dict[StageId, float] = field(default_factory=dict)
     """Stages with queued tasks that no worker runs -> since when."""
-
-
-def check_invariants(state: State) -> None:
-    """Raise AssertionError when the state contradicts itself."""
-    for number, task in state.tasks.items():
-        assert task.number == number
-        assert task.phase is not Phase.ENDED, f"task {number} has ended and is still open"
-        assert state.cascades.get(task.cascade.identity) is task.cascade, f"task {number} outlived its cascade"
-        assert task.cascade.tasks.get(number) is task
-        if task.phase is Phase.DISPATCHED:
-            assert task in state.batches[task.batch].tasks
-        if task.phase is Phase.HELD:
-            assert task.line is not None, f"task {number} waits for nothing"
-    for cascade in state.cascades.values():
-        assert cascade.tasks or cascade.storing_again, "a cascade without open tasks has no outcome"
-        for stage, count in cascade.open_by_stage.items():
-            assert count == sum(task.plan.id.name == stage for task in cascade.tasks.values())
-    for worker in state.workers.values():
-        assert len(worker.batches) <= worker.lanes + state.limits.batches_ahead
-        for batch in worker.batches.values():
-            assert state.batches[batch.number] is batch
-    assert all(key in state.lines for key in state.exposed)
-    for line in state.lines.values():
-        running = line.running
-        assert running is None or running.phase in (Phase.QUEUED, Phase.DISPATCHED, Phase.PAUSED)
-    assert state.reserved == sum(cascade.reserved for cascade in state.cascades.values())
-    assert len(state.outcomes) <= state.limits.outcomes_max

@@ -8,6 +8,7 @@ from covey.messages import (
     Beat,
     CancelEvent,
     GatewayJoined,
+    LaneReady,
     NodeJoined,
     SubmitEvent,
     WorkerJoined,
@@ -68,7 +69,7 @@ class PeerSaid:
     """A message of a connected peer."""
 
     peer: int
-    message: SubmitEvent | CancelEvent | BatchReport | Beat
+    message: SubmitEvent | CancelEvent | BatchReport | LaneReady | Beat
 
 
 @dataclass(frozen=True, slots=True)

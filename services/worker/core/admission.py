@@ -5,7 +5,8 @@ from __future__ import annotations
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.messages import RunBatch
-from covey.services.worker.core.state import Limits, WorkerState
+from covey.services.worker.core.inputs import reads_of
+from covey.services.worker.core.state import BatchState, Limits, TaskState, WorkerState
 
 
 def why_not(
@@ -22,3 +23,13 @@ def why_not(
     if len(state.batches) >= limits.batches_max:
         return Status.UNAVAILABLE, Reason.NO_WORKER, "the worker's queue is full"
     return None
+
+
+def take(state: WorkerState, node: str, link: int, run: RunBatch, now: float) -> None:
+    """Put a batch on the books of a worker of that node."""
+    tasks = {
+        task.number: TaskState(task, reads_of(state.homes, node, run, task), task.incomplete) for task in run.tasks
+    }
+    batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
+    state.arrivals += 1
+    state.batches[batch.key] = batch

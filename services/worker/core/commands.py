@@ -1,5 +1,5 @@
-"""What a worker's core wants done. `Fetch`, `FetchAhead`, `Compute` and `Store` each return the one stimulus that they
-cause."""
+"""What a worker's core wants done. `Fetch`, `FetchAhead`, `LoadModel`, `Compute` and `Store` each return the one
+stimulus that they cause."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from covey.grouping import Scope
-from covey.messages import BatchReport, Beat, RunBatch, View, WorkerJoined
+from covey.messages import BatchReport, Beat, LaneReady, RunBatch, View, WorkerJoined
 from covey.model import KeyRead, ObjectRef, Read
 from covey.services.worker.core.stimuli import BatchKey
 from covey.values import dataclass
@@ -27,7 +27,7 @@ class Send:
     """Say this to the leader at the other end of the link. Returns nothing."""
 
     link: int
-    message: WorkerJoined | Beat
+    message: WorkerJoined | LaneReady | Beat
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,24 @@ class ForgetAhead:
     """Let go of what these FetchAheads have found, if anything. Returns nothing."""
 
     numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Load the model of a stage (`<pipeline>/<stage>`) for a lane. Returns ModelLoaded.
+
+    Loads and unloads are carried out in the order in which they are asked for.
+    """
+
+    lane: int
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadModel:
+    """Let go of the model of a stage: no lane serves it any more. Returns nothing."""
+
+    stage: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +163,18 @@ class Exit:
     summary: str
 
 
-Command = Send | UseView | Fetch | FetchAhead | ForgetAhead | Compute | Store | Retain | Report | Forget | Exit
+Command = (
+    Send
+    | UseView
+    | Fetch
+    | FetchAhead
+    | ForgetAhead
+    | LoadModel
+    | UnloadModel
+    | Compute
+    | Store
+    | Retain
+    | Report
+    | Forget
+    | Exit
+)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from covey.model import Priority
-from covey.services.worker.core.state import BatchState, Lane
+from covey.errors import Reason, Status
+from covey.messages import RunBatch
+from covey.services.worker.core.state import BatchState, Lane, WorkerState
 
 
 def urgency(batch: BatchState) -> tuple[int, float, int]:
@@ -17,10 +18,16 @@ def most_urgent_first(batches: Iterable[BatchState]) -> list[BatchState]:
     return sorted(batches, key=urgency)
 
 
-def free_lane(lanes: Sequence[Lane], priority: Priority) -> int | None:
-    """The number of a free lane for this priority; one that takes nothing else is preferred."""
-    free = [number for number, lane in enumerate(lanes) if lane.batch is None and lane.only in (None, priority)]
+def free_lane(lanes: Sequence[Lane], run: RunBatch) -> int | None:
+    """The number of a free lane for a batch; one that takes no other priority is preferred."""
+    free = [number for number, lane in enumerate(lanes) if lane.batch is None and _takes(lane, run)]
     return min(free, key=lambda number: lanes[number].only is None, default=None)
+
+
+def _takes(lane: Lane, run: RunBatch) -> bool:
+    if lane.only not in (None, run.priority):
+        return False
+    return not lane.stage or lane.stage == lane.model == f"{run.scope.pipeline}/{run.stage}"
 
 
 def next_run(batch: BatchState) -> tuple[int, ...] | None:
@@ -31,3 +38,14 @@ def next_run(batch: BatchState) -> tuple[int, ...] | None:
             return batch.runs[0]
         batch.runs.pop(0)
     return None
+
+
+def fail_or_halve(state: WorkerState, batch: BatchState, tasks: tuple[int, ...]) -> None:
+    """A run of these has raised: try the halves, so that in the end only that task fails which made the stage raise."""
+    if len(tasks) == 1:
+        message = f"stage {batch.run.stage!r} failed"
+        batch.tasks[tasks[0]].end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, message)
+    else:
+        state.counters.batches_halved += 1
+        half = len(tasks) // 2
+        batch.runs[:0] = [tasks[:half], tasks[half:]]

@@ -13,9 +13,18 @@ from typing import assert_never
 from covey.declaration import Declaration
 from covey.errors import Reason, Status
 from covey.homes import Homes
-from covey.messages import Beat, CancelTasks, LeaderJoined, Prefetch, RunBatch, SchedulerToWorker, View
+from covey.messages import (
+    AssignLane,
+    Beat,
+    CancelTasks,
+    LeaderJoined,
+    Prefetch,
+    RunBatch,
+    SchedulerToWorker,
+    View,
+)
 from covey.model import ObjectRef
-from covey.services.worker.core.admission import why_not
+from covey.services.worker.core.admission import take, why_not
 from covey.services.worker.core.commands import (
     Command,
     Compute,
@@ -29,16 +38,16 @@ from covey.services.worker.core.commands import (
 )
 from covey.services.worker.core.emissions import puts_of, take_answers, take_emitted, worth_keeping
 from covey.services.worker.core.fetching import end_round, next_round, wanted_by, worth_holding
-from covey.services.worker.core.inputs import charge, reads_of
-from covey.services.worker.core.lanes import free_lane, most_urgent_first, next_run
-from covey.services.worker.core.reports import beat_of, introduction, refusal, report_of
+from covey.services.worker.core.inputs import charge
+from covey.services.worker.core.lanes import fail_or_halve, free_lane, most_urgent_first, next_run
+from covey.services.worker.core.models import assign, forget_assignments, models_by_lane, take_loaded
+from covey.services.worker.core.reports import beat_of, end_late, introduction, refusal, report_of
 from covey.services.worker.core.state import (
     BatchState,
     Identity,
     IllegalMove,
     Limits,
     Phase,
-    TaskState,
     new_state,
 )
 from covey.services.worker.core.stimuli import (
@@ -50,6 +59,7 @@ from covey.services.worker.core.stimuli import (
     EngineLost,
     FetchedAhead,
     InputsFetched,
+    ModelLoaded,
     Received,
     Stimulus,
     key_of,
@@ -101,6 +111,8 @@ class WorkerCore:
                 self._take_inputs(stimulus, now)
             case FetchedAhead():
                 self.state.prefetches.take(stimulus.number, stimulus.found)
+            case ModelLoaded():
+                self._commands += take_loaded(self.state, stimulus)
             case BatchComputed():
                 self._take_computed(stimulus, now)
             case BatchFailed():
@@ -120,7 +132,9 @@ class WorkerCore:
                 self._follow(link, message, now)
             case Beat():
                 pass
-            case View() | RunBatch() | CancelTasks() | Prefetch() if not self._follows(link, message.epoch):
+            case View() | RunBatch() | CancelTasks() | AssignLane() | Prefetch() if not self._follows(
+                link, message.epoch
+            ):
                 self.state.counters.stale_refused += 1
             case View():
                 self._use(message, now)
@@ -130,6 +144,8 @@ class WorkerCore:
                 self._cancel(message.tasks, now)
             case Prefetch():
                 self._commands += self.state.prefetches.begin(message)
+            case AssignLane():
+                self._commands += assign(self.state, message)
             case _:
                 assert_never(message)
 
@@ -144,10 +160,11 @@ class WorkerCore:
         else:
             state.epoch, state.leader, state.next_beat = joined.epoch, link, now + self._limits.beat_s
             state.prefetches.forget_all()
+            forget_assignments(state)
             for batch in list(state.batches.values()):
                 if (batch.key.epoch, batch.link) != (joined.epoch, link):
                     self._abandon(batch, now)
-        self._commands.append(Send(link, introduction(self._identity, state.epoch)))
+        self._commands.append(Send(link, introduction(self._identity, state.epoch, models_by_lane(state.lanes))))
 
     def _part(self, link: int, now: float) -> None:
         if link == self.state.leader:
@@ -179,14 +196,8 @@ class WorkerCore:
         if refused is not None:
             state.counters.batches_refused += 1
             self._commands.append(Report(link, refusal(run, *refused)))
-            return
-        node = self._identity.node
-        tasks = {
-            task.number: TaskState(task, reads_of(state.homes, node, run, task), task.incomplete) for task in run.tasks
-        }
-        batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
-        state.arrivals += 1
-        state.batches[batch.key] = batch
+        else:
+            take(state, self._identity.node, link, run, now)
 
     def _cancel(self, numbers: tuple[int, ...], now: float) -> None:
         """Skip these tasks if they have not started."""
@@ -237,7 +248,7 @@ class WorkerCore:
 
     def _start_lanes(self, now: float) -> None:
         for batch in most_urgent_first(self.state.in_phase(Phase.READY)):
-            number = free_lane(self.state.lanes, batch.run.priority)
+            number = free_lane(self.state.lanes, batch.run)
             if number is None or self._report_if_over(batch, now, late=True):
                 continue
             tasks = next_run(batch)
@@ -276,13 +287,7 @@ class WorkerCore:
         tasks = next_run(batch) or ()
         batch.runs.pop(0)
         batch.computed_s += failed.seconds
-        if len(tasks) == 1:
-            message = f"stage {batch.run.stage!r} failed"
-            batch.tasks[tasks[0]].end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, message)
-        else:
-            self.state.counters.batches_halved += 1
-            half = len(tasks) // 2
-            batch.runs[:0] = [tasks[:half], tasks[half:]]
+        fail_or_halve(self.state, batch, tasks)
         self._go_on(batch, now)
 
     def _go_on(self, batch: BatchState, now: float) -> None:
@@ -299,7 +304,7 @@ class WorkerCore:
         if batch.phase is not Phase.STORING:
             batch.move(Phase.STORING, now)
         batch.retry_at = None
-        self._end_late(batch.open_tasks, now)
+        end_late(self.state, batch.open_tasks, now)
         batch.puts = puts_of(self.state, batch)
         if not batch.puts:
             self._retain(batch, worth_keeping(self._declaration(batch), batch))
@@ -364,17 +369,11 @@ class WorkerCore:
         """Report a batch that has nothing left to do; with `late`, tasks past their deadline end first."""
         if late:
             waiting = [batch.tasks[number] for run in batch.runs for number in run]
-            self._end_late(waiting, now)
+            end_late(self.state, waiting, now)
         if batch.waiting or batch.open_tasks:
             return False
         self._report(batch, now)
         return True
-
-    def _end_late(self, tasks: Sequence[TaskState], now: float) -> None:
-        for task in tasks:
-            if task.open and task.task.deadline <= now:
-                self.state.counters.late_skipped += 1
-                task.end(Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline passed before the task could start")
 
     def _report(self, batch: BatchState, now: float) -> None:
         batch.move(Phase.REPORTED, now)

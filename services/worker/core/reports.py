@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from covey.declaration import Declaration, Graph, graph
 from covey.errors import Reason, Status
 from covey.messages import BatchReport, Beat, Emission, RunBatch, TaskReport, WorkerJoined
@@ -9,10 +11,10 @@ from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue
 from covey.services.worker.core.state import BatchState, Identity, Phase, TaskState, WorkerState
 
 
-def introduction(identity: Identity, epoch: int) -> WorkerJoined:
-    """The answer to a leader; `epoch` is the newest that this worker has seen."""
+def introduction(identity: Identity, epoch: int, loaded: tuple[str, ...]) -> WorkerJoined:
+    """The answer to a leader; `epoch` is the newest that this worker has seen, `loaded` its models by lane."""
     stages = tuple(f"{known.pipeline}/{stage.name}" for known in identity.pipelines for stage in known.stages)
-    return WorkerJoined(identity.worker, identity.node, identity.device, len(identity.lanes), stages, epoch)
+    return WorkerJoined(identity.worker, identity.node, identity.device, len(identity.lanes), stages, epoch, loaded)
 
 
 def beat_of(state: WorkerState, now: float) -> Beat:
@@ -21,6 +23,14 @@ def beat_of(state: WorkerState, now: float) -> Beat:
     oldest = min((batch.arrived for batch in state.batches.values()), default=now)
     queued = sum(len(batch.open_tasks) for batch in waiting)
     return Beat(queued, now - oldest, state.counters.tasks_finished, state.view.number)
+
+
+def end_late(state: WorkerState, tasks: Iterable[TaskState], now: float) -> None:
+    """End those of the tasks whose deadline has passed."""
+    for task in tasks:
+        if task.open and task.task.deadline <= now:
+            state.counters.late_skipped += 1
+            task.end(Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline passed before the task could start")
 
 
 def report_of(declaration: Declaration, batch: BatchState) -> BatchReport:

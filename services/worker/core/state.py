@@ -182,6 +182,10 @@ class Lane:
 
     only: Priority | None
     batch: BatchKey | None = None
+    stage: str = ""
+    """What the leader has assigned to it, as `<pipeline>/<stage>`: it takes nothing else; empty: it takes any."""
+    model: str = ""
+    """The stage whose model was loaded for it."""
 
 
 @dataclass(slots=True)

@@ -71,6 +71,15 @@ class FetchedAhead:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """The stimulus of `LoadModel`; `failed`: it can't be loaded, and the log says why."""
+
+    lane: int
+    stage: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ComputedTask:
     """What one task emitted, in its order (versions still 0), or why it ended itself (`task.fail`)."""
 
@@ -132,5 +141,13 @@ class EmissionsStored:
 
 
 Stimulus = (
-    Received | Disconnected | InputsFetched | FetchedAhead | BatchComputed | BatchFailed | EngineLost | EmissionsStored
+    Received
+    | Disconnected
+    | InputsFetched
+    | FetchedAhead
+    | ModelLoaded
+    | BatchComputed
+    | BatchFailed
+    | EngineLost
+    | EmissionsStored
 )

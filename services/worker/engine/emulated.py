@@ -7,7 +7,7 @@ real, computed on the CPU, which must be quicker at it than the device that is e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from covey.clock import Clock
@@ -23,8 +23,17 @@ Profile = Callable[[str, int], float]
 class EmulatedEngine:
     """An engine whose lanes stay busy for as long as `profile` says; the `ledger` is told what they were busy with."""
 
-    def __init__(self, inner: Engine, profile: Profile, clock: Clock, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        inner: Engine,
+        profile: Profile,
+        clock: Clock,
+        ledger: Ledger | None = None,
+        cold_s: Mapping[str, float] | None = None,
+    ) -> None:
+        """`cold_s`: stage -> seconds that loading its model takes, where that is to be emulated."""
         self._inner = inner
+        self._cold_s = cold_s or {}
         self._profile = profile
         self._clock = clock
         self._ledger = ledger
@@ -39,6 +48,7 @@ class EmulatedEngine:
 
     async def load(self, stage: Stage) -> None:
         await self._inner.load(stage)
+        await asyncio.sleep(self._cold_s.get(stage.declaration.name, 0.0))
 
     async def run(self, job: Job, lane: int) -> Ran:
         started = self._clock.now()

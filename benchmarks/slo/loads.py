@@ -1,0 +1,59 @@
+"""What arrives: the loads of the cells, by the rate that a cell's devices carry.
+
+Shares are of `bounds.capacity_of_replicas`: what the devices carry when they never wait. At its height a load is below
+what they carry, save for `overload`, and for moments of the Azure trace.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from covey.simulator.arrivals import diurnal, mmpp, poisson, steps, trace
+from covey.simulator.serving import Load
+
+AZURE = "azure_llm_2023_code.csv"
+LOW, HIGH = 0.25, 0.7
+SETTLE_S = 10.0
+STEP_S = ((10.0, LOW), (30.0, HIGH), (20.0, LOW))
+"""Seconds and shares, after it has settled at the first share."""
+BURSTS = ((20.0, LOW), (10.0, HIGH))
+"""Mean seconds and shares of the phases of `mmpp`."""
+RANDOM_S = 120.0
+AZURE_MEAN = 0.12
+"""The trace has 26 times its mean in its worst second, and 13 times in its worst ten."""
+OVERLOAD = 1.3
+OVERLOAD_S = 20.0
+
+
+def load_of(name: str, capacity: float, data: Path) -> Load:
+    """A load by its name, for devices that carry `capacity` events a second. Raises OSError where its trace is not."""
+    match name:
+        case "step":
+            phases = [(SETTLE_S, STEP_S[0][1]), *STEP_S]
+            rates = [(seconds, share * capacity) for seconds, share in phases]
+            measured_s = sum(seconds for seconds, _ in STEP_S)
+            return Load(rates[0][1], lambda rng, start: steps(rates, rng, start), SETTLE_S, measured_s)
+        case "mmpp":
+            bursts = [(seconds, share * capacity) for seconds, share in BURSTS]
+            return Load(bursts[0][1], lambda rng, start: mmpp(bursts, rng, start), SETTLE_S, RANDOM_S)
+        case "diurnal":
+            mean, amplitude = capacity * (LOW + HIGH) / 2, (HIGH - LOW) / (HIGH + LOW)
+            return Load(mean, lambda rng, start: diurnal(mean, amplitude, RANDOM_S / 2, rng, start), SETTLE_S, RANDOM_S)
+        case "azure":
+            counts = Counter(int(instant) for instant in trace(data / "arrivals" / AZURE))
+            mean = AZURE_MEAN * capacity
+            return Load(mean, lambda rng, start: _part_of(counts, mean, rng, start), SETTLE_S, RANDOM_S)
+        case "overload":
+            rate = OVERLOAD * capacity
+            return Load(rate, lambda rng, start: poisson(rate, rng, start), SETTLE_S, OVERLOAD_S)
+    raise ValueError(f"no load is named {name!r}")
+
+
+def _part_of(counts: Counter[int], mean: float, rng: random.Random, start: float) -> Iterator[float]:
+    """A trace from a drawn second on, and from its beginning again when it ends: by its count in each second."""
+    seconds = max(counts) + 1
+    first, each = rng.randrange(seconds), mean * seconds / counts.total()
+    return steps(((1.0, counts[(first + second) % seconds] * each) for second in range(seconds)), rng, start)

@@ -1,0 +1,110 @@
+"""One run of a system in a cell, and many of them side by side."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.slo import own
+from benchmarks.slo.estimators import errors_of
+from benchmarks.slo.loads import load_of
+from benchmarks.slo.plan import SLOWNESS, Cell
+from benchmarks.slo.systems import DROPPING, UNDROPPED
+from covey.simulator import bounds, pipelines
+from covey.simulator.pipelines import SYNTHETIC, Workload
+from covey.simulator.serving import Figures, Load, play
+
+PROCESSES = len(os.sched_getaffinity(0))
+
+
+class Places(NamedTuple):
+    """Where measured things are; without them the tables are made up, and the trace is missing."""
+
+    data: Path
+    arrivals: Path | None = None
+    pipeline: Path | None = None
+
+
+class Job(NamedTuple):
+    """One run."""
+
+    cell: Cell
+    system: str
+    headroom: float
+    seed: int
+    drops: bool
+    places: Places
+
+
+class Done(NamedTuple):
+    """What a run came to."""
+
+    job: Job
+    figures: Figures
+    errors: dict[str, float]
+    """Estimator -> mean absolute error of its predictions, as a share."""
+    cpu_s: float
+
+
+def workload_of(cell: Cell, places: Places) -> Workload:
+    """The pipeline of a cell."""
+    if places.pipeline is not None:
+        return own.read_pipeline(places.pipeline)
+    slowness = SLOWNESS.get(cell.devices, 1.0)
+    known = places.data / "profiles"
+    tables = pipelines.nexus_tables(places.data) if known.is_dir() else SYNTHETIC
+    slow = {model: table.slower(slowness) for model, table in tables.items()}
+    match cell.pipeline:
+        case "chain3":
+            return pipelines.chain3(slow, cell.objective)
+        case "chain5":
+            return pipelines.chain5(slow, cell.objective)
+        case "traffic":
+            return pipelines.traffic(slow, cell.objective)
+        case "collisions":
+            tables = {stage: table.slower(slowness) for stage, table in pipelines.COLLISION_TABLES.items()}
+            return pipelines.collisions(cell.objective, tables=tables)
+    raise ValueError(f"no pipeline is named {cell.pipeline!r}")
+
+
+def capacity_of(cell: Cell, workload: Workload) -> float:
+    """Events a second that the cell's devices carry at most."""
+    return bounds.capacity_of_replicas(workload.pipeline, cell.devices)
+
+
+def arrivals_of(cell: Cell, workload: Workload, places: Places) -> Load:
+    if places.arrivals is not None:
+        return own.read_arrivals(places.arrivals)
+    return load_of(cell.load, capacity_of(cell, workload), places.data)
+
+
+def done(job: Job) -> Done:
+    """Run one."""
+    cell = job.cell
+    workload = workload_of(cell, job.places)
+    system = (DROPPING if job.drops else UNDROPPED)[job.system]
+    load = arrivals_of(cell, workload, job.places)
+    started = time.process_time()
+    figures = play(
+        workload,
+        cell.devices,
+        load,
+        lambda pipeline, devices: system.made(pipeline, devices, job.headroom),
+        job.seed,
+        job.drops,
+    )
+    spent = time.process_time() - started
+    errors = errors_of(workload.pipeline, figures.windows) if job.system == "ours" and not job.drops else {}
+    return Done(job, replace(figures, windows=()), errors, spent)
+
+
+def all_done(jobs: Iterable[Job], processes: int = PROCESSES) -> Iterator[Done]:
+    """Run them side by side, in the order in which they end."""
+    with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(5,)) as pool:
+        for future in as_completed([pool.submit(done, job) for job in jobs]):
+            yield future.result()

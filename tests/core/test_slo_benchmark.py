@@ -1,0 +1,183 @@
+"""The benchmark of latency objectives: its cells, its loads, and how it reads curves."""
+
+import json
+import random
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.slo import own
+from benchmarks.slo.estimators import errors_of
+from benchmarks.slo.loads import load_of
+from benchmarks.slo.plan import BURSTY, CELLS, QUICK, Cell, chosen
+from benchmarks.slo.reading import Point, at_cost, cost_of
+from benchmarks.slo.report import rows_of, summary_of
+from benchmarks.slo.running import Done, Job, Places
+from benchmarks.slo.verdicts import OUR_HEADROOM, good_of, tail_of
+from covey.services.scheduler.core.provision import Edge, Seen, Window
+from covey.simulator.serving import Figures
+from tests.builders_provision import pipeline_of, profile_of
+
+CELL = BURSTY[0]
+NOWHERE = Places(Path("nowhere"))
+
+
+def run_of(system: str, device_s: float, p99_s: float = 1.0, in_time: int = 100, **job: Any) -> Done:
+    figures = Figures(
+        offered=100,
+        completed=100,
+        in_time=in_time,
+        p50_s=p99_s / 2,
+        p99_s=p99_s,
+        p99_all_s=p99_s,
+        dropped={"a": 0},
+        device_s=device_s,
+        busy_s=device_s / 2,
+        wasted_s=0.0,
+        tasks=1000,
+        seconds=(),
+        windows=(),
+    )
+    asked = Job(CELL, system, OUR_HEADROOM, 1, False, NOWHERE)._replace(**job)
+    return Done(asked, figures, {}, 0.06)
+
+
+def test_the_cells_are_few_and_distinct() -> None:
+    """At most forty, nine of them bursty, and a quick look is at some of them."""
+    assert len(CELLS) == len({cell.name for cell in CELLS}) <= 40
+    assert len(BURSTY) == 9
+    assert all(cell in CELLS for cell in QUICK)
+    assert chosen(["chain3/step/*/8"], CELLS) == [Cell("chain3", "step", devices=8)]
+
+
+@pytest.mark.parametrize("name", ["step", "mmpp", "diurnal", "overload"])
+def test_loads_begin_at_the_rate_that_they_say(name: str) -> None:
+    """Provisioners are told of it, so a wrong one would have them begin unprepared."""
+    load = load_of(name, 1000.0, Path("nowhere"))
+    until = 15.0 if name != "diurnal" else 70.0  # a whole wave
+    seconds = until - 5.0
+    counts = [
+        sum(1 for _ in takewhile(lambda instant: instant < until, load.arrivals(random.Random(seed), 5.0)))
+        for seed in range(8)
+    ]
+
+    measured = sorted(counts)[4 if name != "mmpp" else 0]
+    assert measured / seconds == pytest.approx(load.begins_at, rel=0.1)
+
+
+def test_the_trace_keeps_its_bursts(tmp_path: Path) -> None:
+    """At another mean rate, from a drawn second on; all that arrives in one second of ten still does."""
+    (tmp_path / "arrivals").mkdir()
+    stamps = [f"2023-11-16 18:17:00.{part:02d}0000" for part in range(50)] + ["2023-11-16 18:17:09.000000"]
+    (tmp_path / "arrivals" / "azure_llm_2023_code.csv").write_text("TIMESTAMP\n" + "\n".join(stamps) + "\n")
+    load = load_of("azure", 1000.0, tmp_path)
+    instants = list(load.arrivals(random.Random(1), 0.0))
+
+    assert len(instants) == pytest.approx(10 * load.begins_at, rel=0.15)
+    busiest = max(sum(int(instant) == second for instant in instants) for second in range(10))
+    assert busiest > 0.95 * len(instants)
+
+
+def test_curves_are_read_between_their_points() -> None:
+    """A system may choose any headroom that the cost allows; one that is dearer throughout is read at its cheapest."""
+    points = [Point(100.0, 3.0), Point(200.0, 1.0), Point(300.0, 1.5)]
+
+    assert at_cost(points, 150.0, min) == pytest.approx(2.0)
+    assert at_cost(points, 300.0, min) == 1.0
+    assert at_cost(points, 50.0, min) == 3.0
+    assert cost_of(points, lambda p99_s: p99_s <= 1.5) == 200.0
+
+
+def test_the_tail_is_compared_at_our_cost() -> None:
+    """The best baseline is the one that is best there; ablations of ours are none."""
+    runs = [
+        run_of("ours", 100.0, 1.0),
+        run_of("ours by stage", 90.0, 0.1),
+        *(run_of("reactive", cost, p99_s, headroom=cost) for cost, p99_s in ((80.0, 4.0), (120.0, 2.0), (200.0, 0.9))),
+        run_of("nexus", 95.0, 3.5),
+    ]
+    tail = tail_of(runs)
+
+    assert tail is not None
+    assert (tail.best, tail.is_level) == ("reactive", True)
+    assert tail.p99_ratio == pytest.approx(3.0)
+    assert tail.cost_saving == pytest.approx(0.5)
+
+
+def test_goodput_is_compared_at_our_cost_seed_by_seed() -> None:
+    """The interval is of the ratio, and what both systems have in common of a seed is not in it."""
+    runs = [
+        run_of(system, 100.0, in_time=round(share * good), seed=seed, drops=True)
+        for seed, share in ((1, 1.0), (2, 0.5))
+        for system, good in (("ours", 90), ("nexus", 60))
+    ]
+    good = good_of(runs)
+
+    assert good is not None
+    assert good.vs_best == pytest.approx(1.5)
+    assert good.low == pytest.approx(1.5) == good.high
+    assert good.saving_at_attainment is None
+
+
+def test_the_last_line_has_every_name() -> None:
+    """What was not measured is null, and nothing in it is infinite."""
+    runs = {CELL: [run_of("ours", 100.0, 1.0), run_of("nexus", 100.0, 2.5)]}
+    summary = summary_of(runs)
+
+    assert summary["p99_ratio_bursty_max"] == summary["p99_ratio_bursty_min"] == pytest.approx(2.5)
+    assert summary["goodput_vs_best_baseline_min"] is None
+    assert summary["us_per_task"] == {"64": pytest.approx(60.0)}
+    assert set(summary) >= {"estimator_mape", "sim_vs_live_error", "steady_overload_goodput_vs_capacity"}
+    json.dumps(summary, allow_nan=False)
+    assert [json.loads(row)["system"] for row in rows_of(runs)] == ["ours", "nexus"]
+
+
+def test_estimators_are_judged_by_what_is_offered_later() -> None:
+    """Of a steady load nobody is wrong; where upstream lets half through, only the stage's own arrivals mislead."""
+    pipeline = pipeline_of({"a": profile_of(10), "b": profile_of(10)}, 100)
+
+    def window(second: int, through: int) -> Window:
+        seen = {"a": Seen(100, through, 0, {"b": through}, 0, 0, 1, 0), "b": Seen(through, through, 0, {}, 0, 0, 1, 0)}
+        return Window(float(second), 1.0, 100, seen)
+
+    steady = errors_of(pipeline, [window(second, 100) for second in range(30)])
+    held_up = errors_of(pipeline, [window(second, 50) for second in range(30)])
+
+    assert steady["stage, mean"] == 0.0
+    assert held_up["stage, mean"] == pytest.approx(0.25)
+    assert held_up["cascade, last window"] == pytest.approx(0.0)
+
+
+def test_a_users_own_pipeline_and_arrivals_are_read(tmp_path: Path) -> None:
+    """As the module's docstring writes them."""
+    stage = {"sizes": [1, 8], "mean_s": [0.02, 0.1], "std_s": [0.001, 0.004], "cold_s": 5}
+    written = {
+        "name": "mine",
+        "objective_s": 0.3,
+        "stages": {"detect": stage, "classify": stage, "gather": stage},
+        "edges": [["", "detect", 1], ["detect", "classify", 2.5], ["classify", "gather", 0.4]],
+        "joins": ["gather"],
+    }
+    path = tmp_path / "pipeline.json"
+    path.write_text(json.dumps(written))
+    workload = own.read_pipeline(path)
+    rng = random.Random(1)
+    drawn = [workload.led_to["detect"](rng)["classify"] for _ in range(1000)]
+
+    assert workload.pipeline.fan_outs[Edge("detect", "classify")] == 2.5
+    assert set(drawn) == {2, 3}
+    assert sum(drawn) / 1000 == pytest.approx(2.5, abs=0.1)
+    assert workload.led_to["classify"](rng) == {}
+
+    path.write_text(json.dumps({**written, "edges": "none"}))
+    with pytest.raises(ValueError, match=r"pipeline\.json is no pipeline"):
+        own.read_pipeline(path)
+
+    arrivals = tmp_path / "arrivals.csv"
+    stamps = [f"2023-11-16 18:{minute:02d}:{second:02d}.000000" for minute in (0, 1) for second in range(60)]
+    arrivals.write_text("TIMESTAMP\n" + "\n".join(stamps) + "\n")
+    load = own.read_arrivals(arrivals)
+    assert (load.begins_at, load.measured_s) == (1.0, 109.0)
+    assert list(load.arrivals(rng, 5.0))[:2] == [5.0, 6.0]
