@@ -23,7 +23,7 @@ from covey.clock import Clock
 PAUSE_S_MAX = 0.010
 """What a pass may take."""
 EVERY_S_MIN = 0.005
-"""No pass comes more often than this, unless it is ahead of its time."""
+"""No pass is planned for sooner; one that would take long comes when it would."""
 
 
 @dataclass(slots=True)

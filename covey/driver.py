@@ -76,7 +76,10 @@ class Driver(Generic[S, C]):
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             self._running = _Running(loop, group, loop.create_future())
-            self._step_soon() if self._inbox else self._set_alarm()
+            if self._inbox:
+                self._step_soon()
+            else:
+                self._set_alarm()
             try:
                 await self._running.failed
             finally:

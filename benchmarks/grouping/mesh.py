@@ -17,13 +17,13 @@ from pathlib import Path
 from random import SystemRandom
 
 from benchmarks.grouping.plan import NODES
+from benchmarks.processes import cpu_s, machine_s
 from covey.clock import MonotonicClock
 from covey.cluster import GATEWAY, SCHEDULER, LocalCluster
 from covey.errors import Unavailable
 from covey.services.worker.engine.profile import Work, read_ledger
 from covey.tether import tethered
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LOOPBACK = "127.0.0.1"
 PORT_MIN = 10_000
 
@@ -95,7 +95,7 @@ class Mesh:
         """What was used until now, by this process (the client), the proxy and everyone else."""
         pids = {**self._cluster.pids, "proxy": self._proxy.pid, "client": os.getpid()}
         work = tuple(read_ledger(path) for path in self._ledgers)
-        return Usage(MonotonicClock().now(), {name: _cpu_s(pid) for name, pid in pids.items()}, _machine_s(), work)
+        return Usage(MonotonicClock().now(), {name: cpu_s(pid) for name, pid in pids.items()}, machine_s(), work)
 
 
 @asynccontextmanager
@@ -140,18 +140,3 @@ def free_ports(count: int) -> list[int]:
                 continue
         found.append(port)
     raise Unavailable(f"there are not {count} free ports below {ephemeral}")
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used; 0 once it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-
-
-def _machine_s() -> float:
-    """Seconds that the machine's CPUs were not idle, all together."""
-    user, nice, system, _idle, _waiting, *rest = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    return sum(map(int, (user, nice, system, *rest))) / _TICKS_PER_S

@@ -209,7 +209,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._origin = {"commit": _commit(), "machine": machine()}
+        self._origin = {"commit": commit(), "machine": machine()}
         path.write_text("")
 
     def write(self, kind: str, run: Run) -> None:
@@ -225,6 +225,7 @@ def machine() -> str:
     return f"{CORES} x {models[0] if models else platform.machine()}, Linux {platform.release()}"
 
 
-def _commit() -> str:
+def commit() -> str:
+    """What was measured, and whether it was changed since."""
     found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"

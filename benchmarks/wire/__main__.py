@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.grouping.report import machine
+from benchmarks.grouping.report import commit, machine
 from benchmarks.wire.core import NAME as CORE
 from benchmarks.wire.core import CoreFigures, measured_apart
 from benchmarks.wire.experiment import Cell, Experiment
@@ -56,7 +56,7 @@ def main() -> None:
             played.append(done)
         print(f"{clock.now() - started:6.0f} s {row(done) if isinstance(done, Cell) else done}", flush=True)
 
-    print(machine())
+    print(f"{machine()}; commit {commit()}")
     for peer, why in missing().items():
         print(f"missing: {peer}: {why}")
     if cells:

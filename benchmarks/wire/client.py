@@ -18,9 +18,9 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks.processes import usage, with_descendants
 from benchmarks.wire.load import Figures, Load, play
 from benchmarks.wire.plan import subjects
-from benchmarks.wire.processes import usage, with_descendants
 from benchmarks.wire.subject import WORKLOADS, Subject
 from covey.errors import Unavailable
 from covey.runtime import run

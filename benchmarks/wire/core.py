@@ -28,7 +28,7 @@ from itertools import islice
 from random import Random
 
 import covey
-from benchmarks.wire.processes import resident_bytes
+from benchmarks.processes import resident_bytes
 from covey.clock import MonotonicClock
 from covey.collector import Collector
 from covey.errors import Status

@@ -15,8 +15,8 @@ from random import Random
 from typing import NamedTuple
 
 from benchmarks.grouping.figures import quantile
+from benchmarks.processes import CORES, Usage
 from benchmarks.wire.pacing import Alarm, poisson
-from benchmarks.wire.processes import CORES, Usage
 from benchmarks.wire.subject import Call, Failed
 from covey.clock import MonotonicClock
 

@@ -23,7 +23,7 @@ from covey.services.datastore.sharing import SharedObjects
 from covey.services.datastore.shell import Shell
 from covey.services.datastore.storage.base import Storage
 from covey.services.datastore.storage.valkey import ValkeyStorage
-from covey.settings import read_settings, tame_grpc
+from covey.settings import read_settings
 from covey.telemetry import Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
@@ -38,7 +38,6 @@ STORAGE_TIMEOUT_S = 5.0
 
 def main() -> None:
     """Run a datastore as a process of its own."""
-    tame_grpc()
     sys.exit(run(lambda: run_datastore(read_settings(DatastoreSettings))))
 
 

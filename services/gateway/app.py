@@ -17,7 +17,7 @@ from covey.services.gateway.core.state import Limits
 from covey.services.gateway.servicer import service
 from covey.services.gateway.settings import GatewaySettings
 from covey.services.gateway.shell import DialLeader, Gateway
-from covey.settings import read_settings, tame_grpc
+from covey.settings import read_settings
 from covey.telemetry import NoTelemetry, Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a gateway as a process of its own."""
-    tame_grpc()
     sys.exit(run(lambda: run_gateway(read_settings(GatewaySettings))))
 
 

@@ -30,7 +30,7 @@ from covey.services.worker.metrics import measure
 from covey.services.worker.servicer import services
 from covey.services.worker.settings import WorkerSettings
 from covey.services.worker.shell import WorkerShell
-from covey.settings import read_settings, tame_grpc
+from covey.settings import read_settings
 from covey.telemetry import NoTelemetry, Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a worker as a process of its own."""
-    tame_grpc()
     settings = read_settings(WorkerSettings)
     sys.exit(run(lambda: run_worker(settings)))
 

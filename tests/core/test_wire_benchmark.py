@@ -6,13 +6,13 @@ from random import Random
 
 import pytest
 
+from benchmarks.processes import Usage
 from benchmarks.wire import floor, mesh
 from benchmarks.wire.core import World, fill
 from benchmarks.wire.experiment import Cell, holds
 from benchmarks.wire.load import Figures, Played, figures
 from benchmarks.wire.pacing import poisson
 from benchmarks.wire.plan import FULL, LOADS, QUICK, chosen
-from benchmarks.wire.processes import Usage
 from benchmarks.wire.report import Findings
 from benchmarks.wire.search import TRIES, Search
 from benchmarks.wire.subject import WORKLOADS

@@ -42,9 +42,9 @@ def with_descendants(roots: Mapping[str, int]) -> Pids:
 def usage(pids: Pids) -> Usage:
     """What these processes, and the machine, have used until now; one that has ended counts no more."""
     return Usage(
-        {role: sum(map(_cpu_s, each)) for role, each in pids.items()},
+        {role: sum(map(cpu_s, each)) for role, each in pids.items()},
         {role: sum(map(resident_bytes, each)) for role, each in pids.items()},
-        _machine_s(),
+        machine_s(),
     )
 
 
@@ -56,7 +56,8 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process has used; 0 once it is gone."""
     fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S if fields else 0.0
 
@@ -69,7 +70,7 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _machine_s() -> float:
+def machine_s() -> float:
     """Seconds that the machine's CPUs were not idle, what a hypervisor took away included."""
     user, nice, system, _idle, _waiting, *rest = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     return sum(map(int, (user, nice, system, *rest))) / _TICKS_PER_S
