@@ -20,8 +20,8 @@ from covey.services.scheduler.core.dropping import drop_reason, late_message
 from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
-from covey.services.scheduler.core.queues import Queue, any_waits, live
-from covey.services.scheduler.core.state import Batch, Phase, StageId, TaskState, Urgency, Worker
+from covey.services.scheduler.core.queues import any_waits, head, live, push
+from covey.services.scheduler.core.state import Batch, Phase, Queue, StageId, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
@@ -50,7 +50,7 @@ def enqueue(step: Step, task: TaskState) -> None:
     if served is not None:
         return  # whatever its urgency: its pipeline's batcher chooses
     homes = step.state.queues.setdefault(task.plan.id, {})
-    heapq.heappush(homes.setdefault(task.home, []), (task.urgency, task.number, task))
+    push(homes.setdefault(task.home, []), task)
 
 
 def _queue_of(step: Step, task: TaskState) -> str:
@@ -129,23 +129,26 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     best: tuple[Urgency, StageId, str] | None = None
     for stage, homes in step.state.queues.items():
         for node, queue in homes.items():
-            if not queue or not live(queue) or not worker.runs(queue[0][2].plan):
+            if not queue or not live(queue):
                 continue
-            if (best is None or queue[0][0] < best[0]) and may(step, worker, queue[0][2], node):
-                best = (queue[0][0], stage, node)
+            first = head(queue)
+            if not worker.runs(first.plan):
+                continue
+            if (best is None or first.urgency < best[0]) and may(step, worker, first, node):
+                best = (first.urgency, stage, node)
     if best is None:
         return False
     _, stage, node = best
     homes = step.state.queues[stage]
-    plan = homes[node][0][2].plan
+    plan = head(homes[node]).plan
     tasks: list[TaskState] = []
     _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node]), step.now), drop)
     others = [other for other, queue in homes.items() if other != node and live(queue)]
     if others and not idle_lanes(step.state, plan, but=worker):
-        for other in sorted(others, key=lambda name: homes[name][0][0]):
+        for other in sorted(others, key=lambda name: head(homes[name]).urgency):
             if not live(homes[other]):
                 continue  # a drop has ended the cascades of all that waited there
-            if may(step, worker, homes[other][0][2], other) or pays_together(step.state, step.costs, plan, len(tasks)):
+            if may(step, worker, head(homes[other]), other) or pays_together(step.state, step.costs, plan, len(tasks)):
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
     tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
     if tasks:
@@ -157,9 +160,9 @@ def _gather(step: Step, queue: Queue, tasks: list[TaskState], size_max: int, dro
     """Add the tasks at the head of a queue that run together; what can't make it is dropped on the way."""
     if not live(queue):
         return
-    predicted_s = step.latency.predict(queue[0][2].plan.id, 1)
+    predicted_s = step.latency.predict(head(queue).plan.id, 1)
     while live(queue) and len(tasks) < size_max:
-        task = queue[0][2]
+        task = head(queue)
         if tasks and (task.alone or tasks[0].alone or task.urgency.priority != tasks[0].urgency.priority):
             break
         heapq.heappop(queue)

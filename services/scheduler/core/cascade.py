@@ -52,7 +52,8 @@ def begin(
     """Make the cascade of an admitted event, whose key has these fields."""
     state = step.state
     state.sequence += 1
-    cascade = Cascade(event, identity, plan, fields, [peer], state.sequence, step.now, reserved=reserved)
+    urgency = Urgency(event.priority, event.deadline, state.sequence)
+    cascade = Cascade(event, identity, plan, fields, [peer], urgency, step.now, reserved=reserved)
     cascade.recorded = recording.is_recorded(state, identity)
     state.reserved += reserved
     state.cascades[identity] = cascade
@@ -64,7 +65,7 @@ def begin(
 def look_again(step: Step, cascade: Cascade, at: float) -> None:
     """Have the cascade looked at when that time has come."""
     state = step.state
-    heapq.heappush(state.timers, (at, cascade.sequence, cascade.identity))
+    heapq.heappush(state.timers, (at, cascade.urgency.sequence, cascade.identity))
     if len(state.timers) > 2 * len(state.cascades) + TIMERS_SPARE:
         # Most belong to events that ended long before their deadlines.
         state.timers = [timer for timer in state.timers if timer[2] in state.cascades]
@@ -105,17 +106,16 @@ def _make_task(
         return
     state.last_task += 1
     cascade.tasks_made += 1
-    urgency = Urgency(cascade.event.priority, cascade.event.deadline, cascade.sequence)
-    identity = task_identity(cascade.identity, plan.id.name, parent, part)
+    number, name = state.last_task, plan.id.name
+    identity = task_identity(cascade.identity, name, parent, part)
     task = TaskState(
-        state.last_task, identity, cascade, plan, trigger, members, fields, order, urgency, step.now
+        number, identity, cascade, plan, trigger, members, fields, order, cascade.urgency, step.now
     )  # fmt: skip
-    if identity in cascade.accepted_states:
+    if cascade.accepted_states and identity in cascade.accepted_states:
         task.repeats = True
         task.state_version, task.state_as_of = cascade.accepted_states[identity]
-    state.tasks[task.number] = task
-    cascade.tasks[task.number] = task
-    cascade.open_by_stage[plan.id.name] = cascade.open_by_stage.get(plan.id.name, 0) + 1
+    state.tasks[number] = cascade.tasks[number] = task
+    cascade.open_by_stage[name] = cascade.open_by_stage.get(name, 0) + 1
     ordering.enter(step, task)
     foreseeing.remember(state, task)
 

@@ -33,7 +33,7 @@ from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.policy import Policy
-from covey.services.scheduler.core.queues import live
+from covey.services.scheduler.core.queues import head, live
 from covey.services.scheduler.core.served import Serving, served_by
 from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
 from covey.services.scheduler.core.step import Step
@@ -137,9 +137,8 @@ def _take(step: Step, stimulus: Stimulus) -> None:
 
 def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchReport | LaneReady | Beat) -> None:
     state = step.state
-    if peer not in state.gateways and peer not in state.workers and peer not in state.nodes:
+    if not membership.heard(step, peer):
         return  # it was hung up on; what it still says counts no more
-    membership.heard(step, peer)
     match message:
         case SubmitEvent(event):
             submit(step, peer, event)
@@ -220,7 +219,7 @@ def _let_time_pass(step: Step) -> None:
     while state.timers:
         at, sequence, identity = state.timers[0]
         cascade = state.cascades.get(identity)
-        is_alive = cascade is not None and cascade.sequence == sequence  # else nobody need wake for it
+        is_alive = cascade is not None and cascade.urgency.sequence == sequence  # else nobody need wake for it
         if is_alive and at > step.now:
             break
         heapq.heappop(state.timers)
@@ -260,8 +259,7 @@ def _end_stranded(step: Step) -> None:
                 for queue in state.queues.get(plan.id, {}).values():
                     while live(queue):
                         message = f"no worker runs stage {plan.id.name!r}"
-                        task = queue[0][2]
-                        cascades.conclude(step, task.cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
+                        cascades.conclude(step, head(queue).cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
 
 
 def _write_metadata(step: Step) -> None:

@@ -253,10 +253,14 @@ def _view_for_nodes(step: Step) -> View:
 # --- liveness --------------------------------------------------------------------------------------------------------
 
 
-def heard(step: Step, peer: int) -> None:
-    found = step.state.gateways.get(peer) or step.state.workers.get(peer) or step.state.nodes.get(peer)
-    if found is not None:
-        found.heard_at = step.now
+def heard(step: Step, peer: int) -> bool:
+    """A peer has said something; False: there is none of that number."""
+    state = step.state
+    found = state.gateways.get(peer) or state.workers.get(peer) or state.nodes.get(peer)
+    if found is None:
+        return False
+    found.heard_at = step.now
+    return True
 
 
 def tick(step: Step, due_at: float) -> None:

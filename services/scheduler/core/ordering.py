@@ -25,7 +25,7 @@ def enter(step: Step, task: TaskState) -> None:
     key = StateKey(task.plan.id.scope, task.plan.id.name, pool.compiled.render(task.fields))
     line = step.state.lines.setdefault(key, StateLine())
     task.line = key
-    heapq.heappush(line.waiting, (task.cascade.sequence, task.order, task.number, task))
+    heapq.heappush(line.waiting, (task.cascade.urgency.sequence, task.order, task.number, task))
     if line.running is None:
         _start_next(step, line)
     elif task.urgency < line.running.urgency:

@@ -189,6 +189,10 @@ class TaskState:
     """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
 
 
+Queue = list[tuple[Priority, float, int, int, TaskState]]
+"""A heap of the urgency, number and state of tasks. (Flat: a tuple in a tuple takes twice as long to compare.)"""
+
+
 class Member(NamedTuple):
     """An object that a join collected."""
 
@@ -231,7 +235,7 @@ class Cascade:
     """Of the event's key."""
     gateways: list[int]
     """Whom the outcome goes to: each that has submitted the event and is still there; the last has its payload."""
-    sequence: int
+    urgency: Urgency
     admitted_at: float
     tasks: dict[int, TaskState] = field(default_factory=dict)
     open_by_stage: dict[str, int] = field(default_factory=dict)
@@ -357,7 +361,7 @@ class State:
     reserved: int = 0
     dispatch_at: float | None = None
     """When a lane will be free for a batch that was not dispatched yet."""
-    queues: dict[StageId, dict[str, list[tuple[Urgency, int, TaskState]]]] = field(default_factory=dict)
+    queues: dict[StageId, dict[str, Queue]] = field(default_factory=dict)
     """Stage -> home node -> heap of queued tasks."""
     lines: dict[StateKey, StateLine] = field(default_factory=dict)
     exposed: dict[StateKey, float] = field(default_factory=dict)
