@@ -34,14 +34,14 @@ class Effort(NamedTuple):
 
 ASKED = (
     *("floor-hop/*/closed-64", "floor-unary/64B/closed-64", "floor-edge/64B/closed-1"),
-    *("floor-streams/64B/closed-64", "floor-streams/64B/open", "covey-stream/64B/closed-64", "covey-stream/64B/open"),
-    *("covey-send/64B/closed-1", "covey-send/64B/closed-64", "covey-send/150KB/closed-64"),
+    *("*-stream*/64B/closed-64", "*-stream*/64B/open"),
+    *("*-send/64B/closed-1", "*-send/64B/closed-64", "*-send/150KB/closed-64"),
     *("*/three/closed-64", "*/mlp/closed-64", "*/mlp/open", "*/mlp/half"),
 )
 """What the last line is made of, and the closed loops from half of whose rate the searches start."""
 
 FULL = Effort(
-    (*ASKED, "*/closed-*", "*/64B/open", "floor-hop/150KB/open", "covey-*/150KB/open"),
+    (*ASKED, "*/closed-*", "*/64B/open", "floor-hop/150KB/open", "*-send/150KB/open", "*-stream/150KB/open"),
     repeats=3,
     closed_s=3.0,
     open_s=3.0,

@@ -24,6 +24,9 @@ def up(
     redis_url: Annotated[
         str, typer.Option(envvar="COVEY_REDIS_URL", help="A Valkey or Redis to use, instead of one of its own.")
     ] = "",
+    together: Annotated[
+        bool, typer.Option("--together", help="One process a node instead of one a service: half the idle latency.")
+    ] = False,
     trace_to: Annotated[Path | None, typer.Option(help="Append every span to this file, as JSON lines.")] = None,
 ) -> None:
     """Run a pipeline on this machine: datastores, a scheduler, workers and a gateway, until Ctrl-C."""
@@ -35,6 +38,7 @@ def up(
         workers=workers,
         listen=f"127.0.0.1:{port}",
         redis_url=redis_url,
+        together=together,
         settings={} if trace_to is None else {"COVEY_TRACE_TO": str(trace_to.absolute())},
     )
     raise typer.Exit(run(lambda: _keep_up(cluster, folder), log_level="WARNING"))

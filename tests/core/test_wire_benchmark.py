@@ -102,14 +102,14 @@ def test_ratios_are_of_medians_over_the_rounds() -> None:
     """The steps of a search count for nothing, and what was not measured is null."""
     rates = {"covey-send/64B/closed-64": (300.0, 900.0, 400.0), "floor-unary/64B/closed-64": (100.0, 90.0, 900.0)}
     cells = [cell(name, rate, repeat=at) for name, three in rates.items() for at, rate in enumerate(three)]
-    cells.append(cell("covey-stream/mlp/open", 1.0, offered=2_000.0))
+    cells += [cell("together-send/64B/closed-64", 50.0), cell("covey-stream/mlp/open", 1.0, offered=2_000.0)]
     cells.append(cell("covey-stream/mlp/open", 1.0, offered=9_999.0, found=False))
     cells += [cell(f"triton-{how}/mlp/open", 1.0, offered=at) for how, at in (("single", 500.0), ("batched", 1_000.0))]
     summary = Findings(cells).summary(None)
 
-    assert summary["send_vs_unary_chain"] == 4.0
-    assert summary["mlp_stream_vs_triton"] == 2.0
-    assert summary["mlp_stream_vs_best_python_peer"] is None
+    assert (summary["send_vs_unary_chain"], summary["mlp_stream_vs_triton"]) == (0.5, None)
+    assert (summary["apart"]["send_vs_unary_chain"], summary["apart"]["mlp_stream_vs_triton"]) == (4.0, 2.0)
+    assert summary["apart"]["mlp_stream_vs_best_python_peer"] is None
     assert summary["cpu_us_per_event"] == {"gateway": 30.0, "scheduler": 20.0, "worker": 10.0}
 
 
@@ -121,6 +121,7 @@ def test_the_quick_run_asks_what_the_last_line_says() -> None:
     of_the_core = {"core_us_per_stimulus", "gc_pause_ms_max"}
 
     assert {name for name, value in summary.items() if value is None} == about_peers | of_the_core
+    assert {name for name, value in summary["apart"].items() if value is None} == about_peers
 
 
 def test_names_choose_whole_cells() -> None:
