@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,11 @@ ValueOf = Callable[[bytes], Any]
 
 
 @asynccontextmanager
-async def mesh(app: str, folder: Path, *, together: bool) -> AsyncIterator[Running]:
+async def mesh(
+    app: str, folder: Path, *, together: bool, settings: Mapping[str, str] = SETTINGS
+) -> AsyncIterator[Running]:
     """One node with one worker."""
-    async with LocalCluster(app, folder=folder, nodes=1, workers=1, settings=SETTINGS, together=together) as cluster:
+    async with LocalCluster(app, folder=folder, nodes=1, workers=1, settings=settings, together=together) as cluster:
         yield Running(cluster.address, {name.removesuffix("-1"): pid for name, pid in cluster.pids.items()})
 
 

@@ -30,6 +30,8 @@ class Effort(NamedTuple):
     resolution: float
     """A search for the highest rate ends when what holds and what doesn't are this close."""
     groups_max: int
+    kept_s: float
+    """How long the loops are watched."""
 
 
 ASKED = (
@@ -47,8 +49,9 @@ FULL = Effort(
     open_s=3.0,
     resolution=0.08,
     groups_max=1_000_000,
+    kept_s=30.0,
 )
-QUICK = Effort(ASKED, repeats=1, closed_s=1.0, open_s=1.0, resolution=0.15, groups_max=100_000)
+QUICK = Effort(ASKED, repeats=1, closed_s=1.0, open_s=1.0, resolution=0.15, groups_max=100_000, kept_s=10.0)
 
 
 def subjects() -> list[Subject]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.wire.client import CLIENT
 from benchmarks.wire.core import CoreFigures
 from benchmarks.wire.experiment import Cell
+from benchmarks.wire.kept import Kept
 from benchmarks.wire.mesh import APART, TOGETHER
 from benchmarks.wire.plan import HALF, OPEN
 
@@ -56,7 +57,7 @@ class Findings:
             lines.append(f"{name:34} " + " ".join(f"{part:>24}" for part in parts))
         return "\n".join(lines)
 
-    def summary(self, core: CoreFigures | None) -> dict[str, Any]:
+    def summary(self, core: CoreFigures | None, loops: Mapping[str, Kept]) -> dict[str, Any]:
         """The object of the last line; what was not measured is null."""
         events = self._found.get(f"{APART}-send/64B/closed-64", [])
         return {
@@ -68,6 +69,7 @@ class Findings:
             },
             "core_us_per_stimulus": _rounded(core.us_per_stimulus) if core else None,
             "gc_pause_ms_max": _rounded(core.gc_pause_ms_max) if core else None,
+            "loop_kept": {service: kept._asdict() for service, kept in loops.items()} or None,
         }
 
     def _ratios(self, setup: str) -> dict[str, float | None]:
