@@ -61,6 +61,8 @@ async def dialed_near(accepts: Accepts, clock: Clock) -> AsyncIterator[Link[Any,
 class Lingering(Generic[Out, In]):
     """A link whose messages wait for company by the rule of `covey.wire.linger`."""
 
+    near = True
+
     def __init__(self, link: Link[Out, In], clock: Clock) -> None:
         self.peer = link.peer
         self._link = link

@@ -58,6 +58,8 @@ class Stream(Protocol):
 class GrpcLink(Generic[Out, In]):
     """A `covey.link.Link` over a stream. `write_all` and `read_all` run as tasks of whoever made it."""
 
+    near = False
+
     def __init__(
         self,
         peer: str,

@@ -155,7 +155,7 @@ def test_the_core_answers_every_event_of_the_world_that_it_is_timed_in() -> None
 
 def test_what_kept_a_loop_is_read_from_its_log() -> None:
     """Every report of the watchdog counts, and nothing else of the log."""
-    log = "W covey.watchdog: the event loop was kept for 12 ms:\n  File x\nW: the event loop was kept for 31 ms:\n kept for 99"
+    log = "W: the event loop was kept for 12 ms:\n  File x\nW: the event loop was kept for 31 ms:\n kept for 99"
 
     assert kept_in(log) == Kept(times=2, longest_ms=31)
     assert kept_in("I: listens") == Kept(0, 0)
