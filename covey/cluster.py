@@ -76,7 +76,7 @@ class LocalCluster:
         """`listen` is the gateway's; logs go to `folder`; `settings` are more COVEY_* variables for every service, and
         `settings_of` for single ones (datastore-1, scheduler, worker-1, gateway), whatever they would have otherwise.
         `together` has a process for each node, in which its services share a loop (see `covey.together`): host-1 has
-        the scheduler and the gateway as well. A node's second worker has a process of its own in any case.
+        the scheduler as well. The gateway, and a node's second worker, have processes of their own in any case.
 
         Without a `redis_url` the cluster has a Valkey of its own, which forgets everything at the end.
         """
@@ -164,10 +164,13 @@ class LocalCluster:
         self._watch(Child(VALKEY, log, process))
 
     def _shared(self, nodes: int) -> dict[str, list[str]]:
-        """Processes by name, each with its services: one for each node, and one for each worker beyond the first."""
+        """Processes by name, each with its services: one for each node, and one for whatever else there is.
+
+        Between the gateway and the rest two cores share the work best, and no stage's code keeps clients waiting.
+        """
         hosts: dict[str, list[str]] = {}
         for number in range(1, nodes + 1):
-            own = [f"datastore-{number}", f"worker-{number}", *((SCHEDULER, GATEWAY) if number == 1 else ())]
+            own = [f"datastore-{number}", f"worker-{number}", *((SCHEDULER,) if number == 1 else ())]
             hosts[f"host-{number}"] = [name for name in own if name in self._plan]
         placed = [name for services in hosts.values() for name in services]
         return hosts | {name: [name] for name in self._plan if name not in placed}
@@ -252,7 +255,7 @@ class LocalCluster:
         self._expect_ends()
         running = [child for child in self._children.values() if child.name in self._hosts]
         try:
-            for first in GRACE_S:  # what has a gateway stops before what has none, and so on
+            for first in GRACE_S:  # what has a scheduler stops before what has none, and so on
                 stopping = {child: self._graces_s(child) for child in running if self._stops_first(child) == first}
                 await stop_children(list(stopping), max(stopping.values(), default=0.0) + KILL_AFTER_S)
         finally:

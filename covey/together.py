@@ -1,8 +1,8 @@
-"""Several services in one process: `python -m covey.together datastore scheduler worker gateway`.
+"""Several services in one process: `python -m covey.together datastore scheduler worker`.
 
 Where services share a host they need not wake each other through sockets: links between them go through memory, and
-to everyone else as ever. What is lost is that one's end is the others' end, and that a stage's Python code shares the
-interpreter with the gateway; a stage that computes outside of it (torch, numpy) does not mind.
+to everyone else as ever. The price: one's end is the others' end, and a stage's Python code shares the interpreter
+with them; one that computes outside of it (torch, numpy) does not mind.
 
 Settings come from the environment as always; where several services would read the same variable, each looks first at
 one of its own, such as `COVEY_GATEWAY_LISTEN` before `COVEY_LISTEN`.

@@ -1,6 +1,7 @@
 """Covey: a gateway, a scheduler, a datastore, a worker and Valkey, asked through `covey.client`.
 
-Each is a process (`covey-…`), or the four services share one, as `covey up --together` has it (`together-…`).
+Each is a process (`covey-…`), or all but the gateway and Valkey share one, as `covey up --together` has it
+(`together-…`).
 """
 
 from __future__ import annotations

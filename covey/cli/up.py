@@ -25,7 +25,7 @@ def up(
         str, typer.Option(envvar="COVEY_REDIS_URL", help="A Valkey or Redis to use, instead of one of its own.")
     ] = "",
     together: Annotated[
-        bool, typer.Option("--together", help="One process a node instead of one a service: half the idle latency.")
+        bool, typer.Option("--together", help="One process for each node's services, beside the gateway: less latency.")
     ] = False,
     trace_to: Annotated[Path | None, typer.Option(help="Append every span to this file, as JSON lines.")] = None,
 ) -> None:

@@ -120,7 +120,7 @@ async def test_every_event_ends_when_a_part_is_killed(tmp_path: Path, victim: st
 async def test_together_there_is_a_process_for_each_node(tmp_path: Path) -> None:
     """Services of a node share a process, with which they answer, are killed, and stop in good order."""
     async with LocalCluster(QUICKSTART, folder=tmp_path / "logs", nodes=2, workers=3, together=True) as cluster:
-        assert sorted(cluster.pids) == ["host-1", "host-2", "valkey", "worker-3"]
+        assert sorted(cluster.pids) == ["gateway", "host-1", "host-2", "valkey", "worker-3"]
         assert sorted({part.name for part in cluster.parts} - {"valkey"}) == [
             "datastore-1", "datastore-2", "gateway", "scheduler", "worker-1", "worker-2", "worker-3",
         ]  # fmt: skip
