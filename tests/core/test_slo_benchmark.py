@@ -16,6 +16,7 @@ from benchmarks.slo.reading import Point, at_cost, cost_of
 from benchmarks.slo.report import rows_of, summary_of
 from benchmarks.slo.running import Done, Job, Places
 from benchmarks.slo.verdicts import OUR_HEADROOM, good_of, tail_of
+from covey.errors import InvalidArgument
 from covey.services.scheduler.core.provision import Edge, Seen, Window
 from covey.simulator.serving import Figures
 from tests.builders_provision import pipeline_of, profile_of
@@ -172,7 +173,7 @@ def test_a_users_own_pipeline_and_arrivals_are_read(tmp_path: Path) -> None:
     assert workload.led_to["classify"](rng) == {}
 
     path.write_text(json.dumps({**written, "edges": "none"}))
-    with pytest.raises(ValueError, match=r"pipeline\.json is no pipeline"):
+    with pytest.raises(InvalidArgument, match=r"pipeline\.json is not what"):
         own.read_pipeline(path)
 
     arrivals = tmp_path / "arrivals.csv"
