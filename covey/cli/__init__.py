@@ -17,6 +17,7 @@ _MODULES = {
     "suggest": "covey.cli.suggest",
     "pin": "covey.cli.pin",
     "unpin": "covey.cli.pin",
+    "profile": "covey.cli.profile",
 }
 """Subcommand -> the module that has a function of that name."""
 
