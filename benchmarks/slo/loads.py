@@ -15,15 +15,17 @@ from covey.simulator.arrivals import diurnal, mmpp, poisson, steps, trace
 from covey.simulator.serving import Load
 
 AZURE = "azure_llm_2023_code.csv"
-LOW, HIGH = 0.2, 0.65
+LOW, HIGH = 0.1, 0.45
+"""Below half, so that whoever provisions for twice what comes pays for it and is not spared that by a lack of devices.
+"""
 SETTLE_S = 4.0
-STEP_S = ((4.0, LOW), (14.0, HIGH), (6.0, LOW))
+STEP_S = ((10.0, LOW), (14.0, HIGH), (12.0, LOW))
 """Seconds and shares, after it has settled at the first share. A cold start is 5 s: at its height a step lasts long
 enough for two stages to grow one after the other, and for what they find waiting to be worked off."""
-BURSTS = ((8.0, LOW), (8.0, HIGH))
+BURSTS = ((12.0, LOW), (8.0, HIGH))
 """Mean seconds and shares of the phases of `mmpp`."""
-RANDOM_S = 28.0
-AZURE_MEAN = 0.15
+RANDOM_S = 40.0
+AZURE_MEAN = 0.1
 """The trace has 26 times its mean in its worst second, 13 times in its worst ten, and nothing in three of four."""
 LEAD_S = 8
 """Of the trace, before the arrival around which a part of it is taken."""

@@ -47,7 +47,7 @@ QUICK = (
 )
 """All of them among `CELLS`; the bursty ones take longer than a quick look may."""
 
-SLOWNESS = {"chain3": 12.0, "chain5": 10.0, "traffic": 4.5, "collisions": 8.0}
+SLOWNESS = {"chain3": 12.0, "chain5": 9.0, "traffic": 4.0, "collisions": 8.0}
 FEW_DEVICES, SLOWNESS_OF_FEW = 8, 4.0
 """Times that every model takes as long as measured, on 64 devices and on 8: so that a run, of 5,000 events or more on
 64 devices, takes seconds to simulate. A cold start stays twice the medium objective or more."""

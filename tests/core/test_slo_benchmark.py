@@ -57,7 +57,7 @@ def test_the_cells_are_few_and_distinct() -> None:
 def test_loads_begin_at_the_rate_that_they_say(name: str) -> None:
     """Provisioners are told of it, so a wrong one would have them begin unprepared."""
     load = load_of(name, 1000.0, Path("nowhere"))
-    until = 13.0 if name != "diurnal" else 5.0 + RANDOM_S  # before the step, a whole wave
+    until = 19.0 if name != "diurnal" else 5.0 + RANDOM_S  # before the step, a whole wave
     seconds = until - 5.0
     counts = [
         sum(1 for _ in takewhile(lambda instant: instant < until, load.arrivals(random.Random(seed), 5.0)))
