@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -16,6 +19,7 @@ from covey.declaration import Declaration
 from covey.declare import Pipeline
 from covey.errors import InvalidArgument
 from covey.loading import load_pipeline
+from covey.profiles import read_profile as read_measured
 from covey.registry import Member, Registry, stay_registered
 from covey.runtime import run
 from covey.services.worker.core.machine import WorkerCore
@@ -25,7 +29,7 @@ from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.cuda import CudaEngine
 from covey.services.worker.engine.emulated import EmulatedEngine
 from covey.services.worker.engine.nvml import measure_device
-from covey.services.worker.engine.profile import Ledger, read_profile
+from covey.services.worker.engine.profile import Ledger, Table, TimeProfile, read_profile
 from covey.services.worker.metrics import measure
 from covey.services.worker.servicer import services
 from covey.services.worker.settings import WorkerSettings
@@ -130,10 +134,27 @@ def _emulated(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> Emu
     lacks a stage."""
     if settings.device_profile is None:
         raise InvalidArgument("COVEY_DEVICE=emulated takes its times from a file: set COVEY_DEVICE_PROFILE")
-    profile = read_profile(settings.device_profile)
+    profile, cold_s = _times(settings.device_profile)
     profile.check(pipeline.stages)
     ledger = Ledger(settings.device_ledger, profile) if settings.device_ledger is not None else None
-    return EmulatedEngine(CpuEngine(clock, settings.lanes), profile.seconds, clock, ledger)
+    return EmulatedEngine(CpuEngine(clock, settings.lanes), profile.seconds, clock, ledger, cold_s)
+
+
+def _times(path: Path) -> tuple[TimeProfile, Mapping[str, float]]:
+    """An emulated device's times, and what models take to load there: as `covey profile` has measured both, or as
+    plain pairs of batch size and seconds, and then no model takes time to load. Raises InvalidArgument."""
+    if not _is_measured(path):
+        return read_profile(path), {}
+    stages = read_measured(path).stages
+    tables = {name: Table(each.table.sizes, each.table.seconds) for name, each in stages.items()}
+    return TimeProfile(tables), {name: each.cold_s for name, each in stages.items()}
+
+
+def _is_measured(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text())["stages"], dict)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 async def publish_if_absent(registry: Registry, tenant: str, declaration: Declaration) -> None:
