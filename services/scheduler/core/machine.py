@@ -78,12 +78,17 @@ class Scheduler:
         """The next beat, deadline or timeout; None before the election, when there is nobody to beat for."""
         if self.state.epoch == 0:
             return None
-        heads = [heap[0][0] for heap in (self.state.timers, self.state.paused) if heap]
-        if self.state.dispatch_at is not None:
-            heads.append(self.state.dispatch_at)
-        if self.state.served is not None:
-            heads.append(self.state.served.next_window)
-        return min([self.state.next_tick, *heads])
+        state = self.state
+        at = state.next_tick
+        if state.timers and state.timers[0][0] < at:
+            at = state.timers[0][0]
+        if state.paused and state.paused[0][0] < at:
+            at = state.paused[0][0]
+        if state.dispatch_at is not None and state.dispatch_at < at:
+            at = state.dispatch_at
+        if state.served is not None and state.served.next_window < at:
+            at = state.served.next_window
+        return at
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""
@@ -212,10 +217,14 @@ def _take_failure(step: Step, task: TaskState, report: TaskReport) -> None:
 
 def _let_time_pass(step: Step) -> None:
     state = step.state
-    while state.timers and state.timers[0][0] <= step.now:
-        _, sequence, identity = heapq.heappop(state.timers)
+    while state.timers:
+        at, sequence, identity = state.timers[0]
         cascade = state.cascades.get(identity)
-        if cascade is None or cascade.sequence != sequence:
+        is_alive = cascade is not None and cascade.sequence == sequence  # else nobody need wake for it
+        if is_alive and at > step.now:
+            break
+        heapq.heappop(state.timers)
+        if cascade is None or not is_alive:
             continue
         if cascade.event.deadline <= step.now:
             waits_for = ", ".join(name for name, count in cascade.open_by_stage.items() if count) or "its payload"

@@ -267,8 +267,12 @@ def tick(step: Step, due_at: float) -> None:
     oldest = next(iter(state.cascades.values()), None)
     age_s = step.now - oldest.admitted_at if oldest is not None else 0.0
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
-    for peer in (*state.gateways, *state.workers, *state.nodes):
+    for peer in state.nodes:
         step.out.append(Send(peer, beat))  # a datastore speaks only when it is spoken to
+    if step.now >= state.next_beat:
+        state.next_beat = step.now + state.limits.beat_s
+        for peer in (*state.gateways, *state.workers):
+            step.out.append(Send(peer, beat))
     if step.now - age_s >= state.handover_ends:
         # Before, events may be open that an earlier leader admitted: what it said of the horizon holds on.
         horizon = min(step.now - age_s, *state.exposed.values(), step.now)

@@ -42,6 +42,8 @@ class Limits(NamedTuple):
     patience_s: float = 2.0
     """How long work waits for the first worker, or the next, that can run it."""
     tick_s: float = 0.1
+    beat_s: float = 0.5
+    """How often gateways and workers hear that their leader is there; datastores do at every tick."""
     metadata_s: float = 1.0
     provision_s: float = 1.0
     """How often a provisioner looks."""
@@ -377,6 +379,7 @@ class State:
     finished: int = 0
     writing_metadata: bool = False
     next_tick: float = 0.0
+    next_beat: float = 0.0
     next_metadata: float = 0.0
     workerless: dict[StageId, float] = field(default_factory=dict)
     """Stages with queued tasks that no worker runs -> since when."""
