@@ -107,6 +107,13 @@ class Metric(enum.Enum):
         "{request}",
         "Requests that waited for a group on its way",
     )
+    WANTED_WORKERS = (
+        "covey.scheduler.wanted_workers",
+        Kind.GAUGE,
+        "{worker}",
+        "Workers that a provisioned pipeline's plan asks for, whether or not they are there",
+    )
+    REPLICAS_UP = ("covey.scheduler.replicas", Kind.GAUGE, "{lane}", "Lanes that serve a stage, by stage")
     GPU_BUSY = ("hw.gpu.utilization", Kind.GAUGE, "1", "Share of the last moments in which a kernel ran")
     GPU_MEMORY = ("hw.gpu.memory.usage", Kind.GAUGE, "By", "Memory of the GPU that is in use")
     EPOCH = ("covey.epoch", Kind.GAUGE, "1", "The leader's epoch, as this process knows it")

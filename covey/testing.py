@@ -32,10 +32,12 @@ from covey.services.datastore.storage.memory import MemoryStorage
 from covey.services.gateway.app import make_gateway
 from covey.services.gateway.shell import Gateway
 from covey.services.scheduler.core.machine import Scheduler
+from covey.services.scheduler.core.served import Serving
 from covey.services.scheduler.core.state import Limits as SchedulerLimits
 from covey.services.scheduler.metadata import MemoryMetadata
 from covey.services.scheduler.shell import SchedulerShell
 from covey.services.worker.app import make_worker
+from covey.services.worker.engine.base import Engine
 from covey.services.worker.engine.cpu import CpuEngine
 from covey.telemetry import NoTelemetry, Tracer
 from covey.wire.datastore_client import DatastoreClient
@@ -45,6 +47,7 @@ DEADLINE_S = 10.0
 
 TENANT = "default"
 SCHEDULER = "scheduler"
+MakeEngine = Callable[[MonotonicClock], Engine]
 REGISTERED_S = 1e9
 WATCH_S = 0.01
 START_S_MAX = 30.0
@@ -143,11 +146,23 @@ class Mesh:
 
 
 @asynccontextmanager
-async def run_mesh(pipeline: Pipeline, *, nodes: int = 1, workers: int = 1) -> AsyncIterator[Mesh]:
-    """A mesh of so many datastore nodes and workers, which share the nodes; it ends with the context."""
+async def run_mesh(
+    pipeline: Pipeline,
+    *,
+    nodes: int = 1,
+    workers: int = 1,
+    make_engine: MakeEngine = CpuEngine,
+    serving: Serving | None = None,
+) -> AsyncIterator[Mesh]:
+    """A mesh of so many datastore nodes and workers, which share the nodes; it ends with the context.
+
+    `make_engine` makes each worker's device. With `serving` the pipeline is provisioned, and models are loaded when the
+    plan asks for them.
+    """
     failure: BaseException | None = None
     async with AsyncExitStack() as stack:
-        parts = _Parts(stack, await stack.enter_async_context(asyncio.TaskGroup()), pipeline)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        parts = _Parts(stack, tasks, pipeline, make_engine, serving)
         stack.callback(parts.stop)
         await parts.registry.publish(TENANT, pipeline.declaration())
         for number in range(nodes):
@@ -179,12 +194,21 @@ async def _is_ready(client: Client, nodes: int) -> bool:
 class _Parts:
     """Builds the services of one mesh; they find each other as they would between machines."""
 
-    def __init__(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup, pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        tasks: asyncio.TaskGroup,
+        pipeline: Pipeline,
+        make_engine: MakeEngine,
+        serving: Serving | None,
+    ) -> None:
         self.registry = MemoryRegistry()
         self._stack = stack
         self._tasks = tasks
         self._running: list[asyncio.Task[None]] = []
         self._pipeline = pipeline
+        self._make_engine = make_engine
+        self._serving = serving
         self._clock = MonotonicClock()
         self._network = MemoryNetwork()
         self._exchanges = MemoryNetwork()
@@ -202,16 +226,17 @@ class _Parts:
         await self.registry.register(Member("datastore", node, node, node), REGISTERED_S)
 
     async def add_worker(self, name: str, node: str) -> None:
-        engine = CpuEngine(self._clock)
+        engine = self._make_engine(self._clock)
         self._stack.callback(engine.close)
         shell = make_worker(name, node, self._pipeline, engine, await self._datastores(), self._clock)
-        await shell.load()
+        if self._serving is None:
+            await shell.load()
         self._network.listen(name, shell.serve_leader)
         self._run(shell.run())
         await self.registry.register(Member("worker", name, name, node, engine.device), REGISTERED_S)
 
     def add_scheduler(self) -> Scheduler:
-        core = Scheduler(SchedulerLimits(suggest_sample=1), SCHEDULER)
+        core = Scheduler(SchedulerLimits(suggest_sample=1), SCHEDULER, served=self._serving)
         dial, tracer = self._network.dial, Tracer(NoTelemetry(), Random())
         shell = SchedulerShell(
             SCHEDULER, core, dial, dial, self.registry, self._metadata, self._clock, tracer, watch_s=WATCH_S

@@ -8,55 +8,15 @@ measures is JSON, one file for a device with all of its stages.
 from __future__ import annotations
 
 import json
-import math
 import random
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
+from covey.profiles import LatencyTable as LatencyTable
+from covey.profiles import stage_profile
 from covey.services.scheduler.core.provision import Profile
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyTable:
-    """Seconds by batch size, at some sizes; `spread` is the relative standard deviation of what remains.
-
-    What remains is taken for log-normal around the table: the measured spreads are small, and nothing ends before it
-    began. It is a `Curve`, so what a policy knows of a device is what the device does.
-    """
-
-    sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
-    spread: float = 0.05
-
-    def mean_s(self, size: int) -> float:
-        """Between sizes a line; beyond the last, the line of the last two goes on."""
-        if len(self.sizes) == 1:
-            return self.seconds[0]
-        at = min(max(bisect_left(self.sizes, size), 1), len(self.sizes) - 1)
-        (left, right), (low, high) = self.sizes[at - 1 : at + 1], self.seconds[at - 1 : at + 1]
-        return max(low + (high - low) * (size - left) / (right - left), min(self.seconds))
-
-    def quantile_s(self, size: int, share: float) -> float:
-        """Seconds within which this share of such batches ends, 0 < share < 1."""
-        return self.mean_s(size) * math.exp(self.spread * _deviations(share))
-
-    def slower(self, times: float) -> LatencyTable:
-        """The table of a model that takes so many times as long."""
-        return LatencyTable(self.sizes, tuple([times * seconds for seconds in self.seconds]), self.spread)
-
-    def draw_s(self, size: int, rng: random.Random) -> float:
-        return self.mean_s(size) * rng.lognormvariate(0.0, self.spread)
-
-
-@cache
-def _deviations(share: float) -> float:
-    """The quantile of the standard normal distribution."""
-    return NormalDist().inv_cdf(share)
 
 
 def affine(fixed_s: float, each_s: float, spread: float = 0.05) -> LatencyTable:
@@ -105,15 +65,8 @@ def read_device_profile(path: Path) -> DeviceProfile:
 
 def profile_of(found: Mapping[str, Any]) -> Profile:
     """One stage of what was measured. Raises ValueError, KeyError or TypeError for what is none."""
-    sizes, means, stds = tuple(found["sizes"]), tuple(found["mean_s"]), tuple(found["std_s"])
-    if not sizes or not len(sizes) == len(means) == len(stds):
-        raise ValueError("sizes, mean_s and std_s are as long as one another, and not empty")
-    if sizes[0] < 1 or list(sizes) != sorted(dict.fromkeys(sizes)):
-        raise ValueError(f"batch sizes ascend from 1 or more, not {list(sizes)}")
-    if min(means) <= 0 or min(stds) < 0 or found["cold_s"] < 0:
-        raise ValueError("a batch takes some time, and nothing takes less than none")
-    spread = sum(std / mean for mean, std in zip(means, stds, strict=True)) / len(means)
-    return Profile(LatencyTable(sizes, means, spread), sizes[-1], float(found["cold_s"]))
+    stage = stage_profile(found)
+    return Profile(stage.table, stage.batch_max, stage.cold_s)
 
 
 INTERFERENCE = 0.3

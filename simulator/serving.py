@@ -29,6 +29,7 @@ from covey.simulator.cascades import Cascades
 from covey.simulator.gateways import GatewayProcess
 from covey.simulator.hardware import LatencyTable
 from covey.simulator.mesh import Mesh, Size, Ways
+from covey.simulator.network import Network
 from covey.simulator.pipelines import Workload
 from covey.simulator.workers import WorkerProcess
 from covey.simulator.workload import Inputs
@@ -44,6 +45,7 @@ UNDROPPED_S = 120.0
 
 System = Callable[[Pipeline, int], tuple[Provisioner, Batcher]]
 """Makes one of those that are compared, for a pipeline on so many devices."""
+MakeNetwork = Callable[[World, random.Random], Network]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,19 @@ class Figures:
         return self.in_time / self.offered if self.offered else 1.0
 
 
-def play(workload: Workload, devices: int, load: Load, system: System, seed: int, drops: bool = True) -> Figures:
+def play(
+    workload: Workload,
+    devices: int,
+    load: Load,
+    system: System,
+    seed: int,
+    drops: bool = True,
+    network: MakeNetwork = Network,
+) -> Figures:
     """One run. Without `drops` events have no deadline that matters, so that nothing but the batcher can drop."""
     gc.disable()  # a run is short, and ends with everything that it has made
     try:
-        return _Run(workload, devices, load, system, seed, drops).play()
+        return _Run(workload, devices, load, system, seed, drops, network).play()
     finally:
         gc.enable()
         gc.collect()
@@ -123,16 +133,13 @@ class Watched:
 def prime(provisioner: Provisioner, pipeline: Pipeline, rate: float) -> None:
     """Have a provisioner see a steady load that ends at instant 0, on what it then decides."""
     tasks = {stage: round(rate * each) for stage, each in visits(pipeline, pipeline.fan_outs).items()}
-    led_to = {
-        stage: {edge.target: round(tasks[stage] * pipeline.fan_outs[edge])}
-        for stage in pipeline.stages
-        for edge in pipeline.edges
-        if edge.source == stage
-    }
+    led_to: dict[str, dict[str, int]] = {stage: {} for stage in ("", *pipeline.stages)}
+    for (source, target), fan_out in pipeline.fan_outs.items():
+        led_to[source][target] = round(tasks.get(source, rate) * fan_out)
     replicas = dict.fromkeys(pipeline.stages, 1)
     for number in range(PRIMED):
         seen = {
-            stage: Seen(tasks[stage], tasks[stage], 0, led_to.get(stage, {}), 0, 0, replicas[stage], 0)
+            stage: Seen(tasks[stage], tasks[stage], 0, led_to[stage], 0, 0, replicas[stage], 0)
             for stage in pipeline.stages
         }
         provision = provisioner.decide(Window(number + 1.0 - PRIMED, 1.0, round(rate), seen))
@@ -142,7 +149,16 @@ def prime(provisioner: Provisioner, pipeline: Pipeline, rate: float) -> None:
 class _Run:
     """A mesh whose pipeline is provisioned, and its clients."""
 
-    def __init__(self, workload: Workload, devices: int, load: Load, system: System, seed: int, drops: bool) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        devices: int,
+        load: Load,
+        system: System,
+        seed: int,
+        drops: bool,
+        network: MakeNetwork,
+    ) -> None:
         pipeline = workload.pipeline
         self.world = world = World(seed, is_traced=False)
         self.load = load
@@ -158,7 +174,9 @@ class _Run:
             assert isinstance(profile.curve, LatencyTable)
             tables[stage] = profile.curve
         nodes = -(-devices // DEVICES_PER_NODE)
-        self.mesh = Mesh(world, Size(nodes, devices, nodes), self.cascades, tables, self, Ways(serving=serving))
+        self.mesh = Mesh(
+            world, Size(nodes, devices, nodes), self.cascades, tables, self, Ways(network=network, serving=serving)
+        )
         self.start = READY_S + max(profile.cold_s for profile in pipeline.profiles.values())
         self.sent_at = array("d")
         self.ended_at = array("d")

@@ -15,17 +15,22 @@ from covey.simulator.arrivals import diurnal, mmpp, poisson, steps, trace
 from covey.simulator.serving import Load
 
 AZURE = "azure_llm_2023_code.csv"
-LOW, HIGH = 0.25, 0.7
-SETTLE_S = 10.0
-STEP_S = ((10.0, LOW), (30.0, HIGH), (20.0, LOW))
-"""Seconds and shares, after it has settled at the first share."""
-BURSTS = ((20.0, LOW), (10.0, HIGH))
+LOW, HIGH = 0.1, 0.45
+"""Below half, so that whoever provisions for twice what comes pays for it and is not spared that by a lack of devices.
+"""
+SETTLE_S = 4.0
+STEP_S = ((10.0, LOW), (14.0, HIGH), (12.0, LOW))
+"""Seconds and shares, after it has settled at the first share. A cold start is 5 s: at its height a step lasts long
+enough for two stages to grow one after the other, and for what they find waiting to be worked off."""
+BURSTS = ((12.0, LOW), (8.0, HIGH))
 """Mean seconds and shares of the phases of `mmpp`."""
-RANDOM_S = 120.0
-AZURE_MEAN = 0.12
-"""The trace has 26 times its mean in its worst second, and 13 times in its worst ten."""
+RANDOM_S = 40.0
+AZURE_MEAN = 0.1
+"""The trace has 26 times its mean in its worst second, 13 times in its worst ten, and nothing in three of four."""
+LEAD_S = 8
+"""Of the trace, before the arrival around which a part of it is taken."""
 OVERLOAD = 1.3
-OVERLOAD_S = 20.0
+OVERLOAD_S = 10.0
 
 
 def load_of(name: str, capacity: float, data: Path) -> Load:
@@ -41,7 +46,7 @@ def load_of(name: str, capacity: float, data: Path) -> Load:
             return Load(bursts[0][1], lambda rng, start: mmpp(bursts, rng, start), SETTLE_S, RANDOM_S)
         case "diurnal":
             mean, amplitude = capacity * (LOW + HIGH) / 2, (HIGH - LOW) / (HIGH + LOW)
-            return Load(mean, lambda rng, start: diurnal(mean, amplitude, RANDOM_S / 2, rng, start), SETTLE_S, RANDOM_S)
+            return Load(mean, lambda rng, start: diurnal(mean, amplitude, RANDOM_S, rng, start), SETTLE_S, RANDOM_S)
         case "azure":
             counts = Counter(int(instant) for instant in trace(data / "arrivals" / AZURE))
             mean = AZURE_MEAN * capacity
@@ -53,7 +58,12 @@ def load_of(name: str, capacity: float, data: Path) -> Load:
 
 
 def _part_of(counts: Counter[int], mean: float, rng: random.Random, start: float) -> Iterator[float]:
-    """A trace from a drawn second on, and from its beginning again when it ends: by its count in each second."""
+    """A part of a trace, and its beginning again when it ends: by its count in each second.
+
+    It is taken around an arrival, not around an instant: most instants are of hours in which nothing happens, and few
+    arrivals are. So it has more than twice the trace's mean.
+    """
     seconds = max(counts) + 1
-    first, each = rng.randrange(seconds), mean * seconds / counts.total()
+    (drawn,) = rng.choices(list(counts), list(counts.values()))
+    first, each = drawn - LEAD_S, mean * seconds / counts.total()
     return steps(((1.0, counts[(first + second) % seconds] * each) for second in range(seconds)), rng, start)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from benchmarks.slo import own
 from benchmarks.slo.estimators import errors_of
 from benchmarks.slo.loads import load_of
-from benchmarks.slo.plan import SLOWNESS, Cell
+from benchmarks.slo.plan import Cell, slowness_of
 from benchmarks.slo.systems import DROPPING, UNDROPPED
 from covey.simulator import bounds, pipelines
 from covey.simulator.pipelines import SYNTHETIC, Workload
@@ -55,7 +55,7 @@ def workload_of(cell: Cell, places: Places) -> Workload:
     """The pipeline of a cell."""
     if places.pipeline is not None:
         return own.read_pipeline(places.pipeline)
-    slowness = SLOWNESS.get(cell.devices, 1.0)
+    slowness = slowness_of(cell)
     known = places.data / "profiles"
     tables = pipelines.nexus_tables(places.data) if known.is_dir() else SYNTHETIC
     slow = {model: table.slower(slowness) for model, table in tables.items()}

@@ -16,6 +16,7 @@ from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, Pla
 from covey.simulator.baselines.clipper import Clipper
 from covey.simulator.baselines.clockwork import Clockwork
 from covey.simulator.baselines.greedy import Greedy, Lateness
+from covey.simulator.baselines.inferline import PlannedInferLine
 from covey.simulator.baselines.nexus import EarlyDrop, Nexus
 from covey.simulator.baselines.pard import Pard
 from covey.simulator.baselines.reactive import Reactive
@@ -52,6 +53,10 @@ def _nexus(pipeline: Pipeline, devices: int, headroom: float) -> Provisioner:
     return Nexus(pipeline, devices, headroom=headroom)
 
 
+def _inferline(pipeline: Pipeline, devices: int, headroom: float) -> Provisioner:
+    return PlannedInferLine(pipeline, devices, headroom=headroom)
+
+
 def _adaptive(**switched: bool) -> Batching:
     rule = DropRule(**switched)
     return lambda pipeline: AdaptiveDrop(pipeline, rule)
@@ -73,6 +78,7 @@ UNDROPPED: Mapping[str, System] = {
     "reactive with drain": System(_reactive(DRAIN_S), KEEP),
     "reactive": System(_reactive(None), KEEP),
     "nexus": System(_nexus, KEEP),
+    "inferline": System(_inferline, KEEP),
 }
 """What estimates and provisions, with nothing dropped and the same batching for all."""
 

@@ -15,10 +15,12 @@ _MODULES = {
     "get": "covey.cli.get",
     "top": "covey.cli.top",
     "suggest": "covey.cli.suggest",
+    "plan": "covey.cli.plan",
     "pin": "covey.cli.pin",
     "unpin": "covey.cli.pin",
+    "profile": "covey.cli.profile",
 }
-"""Subcommand -> the module that has a function of that name."""
+"""Subcommand -> the module that has a function, or a group of subcommands, of that name."""
 
 
 class _LazyGroup(TyperGroup):
@@ -30,8 +32,11 @@ class _LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _MODULES:
             return None
+        found = getattr(importlib.import_module(_MODULES[cmd_name]), cmd_name)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False)
-        alone.command(cmd_name)(getattr(importlib.import_module(_MODULES[cmd_name]), cmd_name))
+        alone.command(cmd_name)(found)
         return typer.main.get_command(alone)
 
 

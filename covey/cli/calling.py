@@ -37,7 +37,7 @@ VALUE_CHARS_MAX = 400
 
 __all__ = [
     "ADDRESS", "TENANT", "File", "Gateway", "Json", "Pipeline", "RedisUrl", "Tenant",
-    "call", "console", "leave", "shown", "value_of",
+    "call", "console", "leave", "refused", "shown", "value_of",
 ]  # fmt: skip
 
 console = Console(highlight=False)
@@ -53,11 +53,16 @@ def leave(work: Coroutine[Any, Any, int]) -> None:
     try:
         code = asyncio.run(work)
     except CoveyError as error:
-        Console(stderr=True, highlight=False).print(
-            f"[red]{error.status}[/] {error.reason}: {error.message}", soft_wrap=True
-        )
+        refused(error)
         code = 1
     raise typer.Exit(code)
+
+
+def refused(error: CoveyError) -> None:
+    """Say on stderr why not."""
+    Console(stderr=True, highlight=False).print(
+        f"[red]{error.status}[/] {error.reason}: {error.message}", soft_wrap=True
+    )
 
 
 async def _called(gateway: str, pipeline: str, tenant: str, work: Callable[[Client], Awaitable[int]]) -> int:

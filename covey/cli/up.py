@@ -11,8 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from covey.children import Death, tail
+from covey.cli.spans import seconds_of
 from covey.clock import wall_time_ns
 from covey.cluster import LocalCluster
+from covey.declare import Pipeline
+from covey.errors import InvalidArgument
+from covey.loading import load_pipeline
+from covey.profiles import read_profile
 from covey.runtime import run
 
 
@@ -24,20 +29,53 @@ def up(
     redis_url: Annotated[
         str, typer.Option(envvar="COVEY_REDIS_URL", help="A Valkey or Redis to use, instead of one of its own.")
     ] = "",
+    together: Annotated[
+        bool, typer.Option("--together", help="One process for each node's services, beside the gateway: less latency.")
+    ] = False,
     trace_to: Annotated[Path | None, typer.Option(help="Append every span to this file, as JSON lines.")] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="What `covey profile` has measured: stages get lanes of their own, by load and objective."),
+    ] = None,
+    objective: Annotated[str, typer.Option(help="With a profile: such as 200ms, instead of the pipeline's own.")] = "",
 ) -> None:
     """Run a pipeline on this machine: datastores, a scheduler, workers and a gateway, until Ctrl-C."""
+    if objective and profile is None:
+        raise typer.BadParameter("--objective is what a pipeline with a --profile is provisioned for")
+    objective_s = seconds_of(objective) if objective else 0.0
     folder = Path("runs") / f"{datetime.fromtimestamp(wall_time_ns() / 1e9, UTC):%Y%m%d-%H%M%S}" / "logs"
-    cluster = LocalCluster(
-        app,
-        folder=folder,
-        nodes=nodes,
-        workers=workers,
-        listen=f"127.0.0.1:{port}",
-        redis_url=redis_url,
-        settings={} if trace_to is None else {"COVEY_TRACE_TO": str(trace_to.absolute())},
-    )
-    raise typer.Exit(run(lambda: _keep_up(cluster, folder), log_level="WARNING"))
+    traced = {} if trace_to is None else {"COVEY_TRACE_TO": str(trace_to.absolute())}
+
+    async def keep_up() -> None:
+        provisioned = {} if profile is None else _provisioned(load_pipeline(app), profile, objective_s)
+        cluster = LocalCluster(
+            app,
+            folder=folder,
+            nodes=nodes,
+            workers=workers,
+            listen=f"127.0.0.1:{port}",
+            redis_url=redis_url,
+            together=together,
+            settings={**traced, **provisioned},
+        )
+        await _keep_up(cluster, folder)
+
+    raise typer.Exit(run(keep_up, log_level="WARNING"))
+
+
+def _provisioned(pipeline: Pipeline, profile: Path, objective_s: float) -> dict[str, str]:
+    """What services are told so that the pipeline is provisioned. Raises InvalidArgument for another's profile."""
+    measured = read_profile(profile)
+    if measured.name != pipeline.name or measured.stages.keys() != pipeline.stages.keys():
+        raise InvalidArgument(
+            f"{profile} is of the pipeline {measured.name!r} with the stages {', '.join(measured.stages)}; this one is "
+            f"{pipeline.name!r} with {', '.join(pipeline.stages)}: measure it with `covey profile`"
+        )
+    return {
+        "COVEY_PROFILE": str(profile.absolute()),
+        "COVEY_LOAD_AT_START": "0",
+        **({"COVEY_OBJECTIVE_S": str(objective_s)} if objective_s else {}),
+    }
 
 
 async def _keep_up(cluster: LocalCluster, folder: Path) -> None:

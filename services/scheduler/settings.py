@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
+from pathlib import Path
 
 from covey.errors import InvalidArgument
 from covey.services.scheduler.core.policy import Policy, Routing
 from covey.services.scheduler.core.state import Limits
+
+
+class EstimatorKind(enum.StrEnum):
+    """By what a provisioned pipeline's load is estimated."""
+
+    CASCADE = "cascade"  # every stage's from the events that are offered: ours
+    STAGE = "stage"  # every stage's from its own arrivals, to compare with
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +24,11 @@ class SchedulerSettings:
 
     `locality_weight`, `routing`, `balance` and `copies` are the policy's (see `core/policy.py`).
     One event in `suggest_sample` tells what its tasks read, for `covey suggest`; 0: none does.
+
+    With a `profile`, a file that `covey profile` has written, the pipeline that it names is provisioned, and served
+    alone: that of `tenant`, for `objective_s` (0: as the profile says), by an `estimator`, with capacity of `headroom`
+    times the load that is expected, and at most `replicas_max` replicas in all, whether or not there are workers for
+    them.
     """
 
     redis_url: str
@@ -32,6 +46,12 @@ class SchedulerSettings:
     routing: str = Policy().routing
     balance: bool = Policy().balance
     copies: int = Policy().copies
+    profile: Path | None = None
+    tenant: str = "default"
+    objective_s: float = 0.0
+    estimator: str = EstimatorKind.CASCADE
+    headroom: float = 1.1
+    replicas_max: int = 64
 
     @property
     def limits(self) -> Limits:
@@ -45,3 +65,10 @@ class SchedulerSettings:
         if not self.locality_weight >= 0 or self.copies < 1:
             raise InvalidArgument("COVEY_LOCALITY_WEIGHT is 0 or more, COVEY_COPIES 1 or more")
         return Policy(self.locality_weight, Routing(self.routing), self.balance, self.copies)
+
+    @property
+    def estimator_kind(self) -> EstimatorKind:
+        """Raises InvalidArgument for an estimator that there is not."""
+        if self.estimator not in tuple(EstimatorKind):
+            raise InvalidArgument(f"COVEY_ESTIMATOR is {' or '.join(EstimatorKind)}, not {self.estimator!r}")
+        return EstimatorKind(self.estimator)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -16,6 +19,7 @@ from covey.declaration import Declaration
 from covey.declare import Pipeline
 from covey.errors import InvalidArgument
 from covey.loading import load_pipeline
+from covey.profiles import read_profile as read_measured
 from covey.registry import Member, Registry, stay_registered
 from covey.runtime import run
 from covey.services.worker.core.machine import WorkerCore
@@ -25,7 +29,7 @@ from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.cuda import CudaEngine
 from covey.services.worker.engine.emulated import EmulatedEngine
 from covey.services.worker.engine.nvml import measure_device
-from covey.services.worker.engine.profile import Ledger, read_profile
+from covey.services.worker.engine.profile import Ledger, Table, TimeProfile, read_profile
 from covey.services.worker.metrics import measure
 from covey.services.worker.servicer import services
 from covey.services.worker.settings import WorkerSettings
@@ -35,7 +39,8 @@ from covey.telemetry import NoTelemetry, Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
-from covey.wire.endpoints import dial_datastore
+from covey.wire.endpoints import EXCHANGE
+from covey.wire.neighbours import Neighbours
 from covey.wire.server import serve
 from covey.wire.sharing import SharedFiles, SharedRing
 
@@ -44,11 +49,11 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a worker as a process of its own."""
-    settings = read_settings(WorkerSettings)
+    settings = read_settings(WorkerSettings, service="worker")
     sys.exit(run(lambda: run_worker(settings)))
 
 
-async def run_worker(settings: WorkerSettings) -> None:
+async def run_worker(settings: WorkerSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled. Raises DeclarationError for a mistake in the app, StageFailed for a model that won't load,
     and Unavailable when the registry can't be reached at the start or the device is lost."""
     pipeline = load_pipeline(settings.app)
@@ -61,7 +66,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         folder = settings.shared_folder
         shared = stack.enter_context(SharedFiles(folder)) if folder else None
         ring = stack.enter_context(SharedRing(folder, settings.shared_bytes_max)) if folder else None
-        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near, shared, ring))
+        dial = EXCHANGE.dialer(neighbours)
+        datastores = await stack.enter_async_context(DatastoreClient(dial, clock, near, shared, ring))
         engine = make_engine(settings, pipeline, clock)
         stack.callback(engine.close)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
@@ -78,9 +84,14 @@ async def run_worker(settings: WorkerSettings) -> None:
                 pynvml = importlib.import_module("pynvml")
                 group.create_task(measure_device(pynvml, engine.pci_address, telemetry, name))
             async with serve(
-                services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
+                services(shell, clock),
+                settings.listen,
+                advertise=settings.advertise,
+                neighbours=neighbours,
+                reflect=settings.reflection,
+                grace_s=settings.grace_s,
             ) as address:
-                member = Member("worker", name, settings.advertise or address, settings.node, engine.device)
+                member = Member("worker", name, address, settings.node, engine.device)
                 log.info("%s listens at %s and runs %s on %s", name, address, pipeline.name, engine.device)
                 await stay_registered(registry, member)
 
@@ -123,10 +134,27 @@ def _emulated(settings: WorkerSettings, pipeline: Pipeline, clock: Clock) -> Emu
     lacks a stage."""
     if settings.device_profile is None:
         raise InvalidArgument("COVEY_DEVICE=emulated takes its times from a file: set COVEY_DEVICE_PROFILE")
-    profile = read_profile(settings.device_profile)
+    profile, cold_s = _times(settings.device_profile)
     profile.check(pipeline.stages)
     ledger = Ledger(settings.device_ledger, profile) if settings.device_ledger is not None else None
-    return EmulatedEngine(CpuEngine(clock, settings.lanes), profile.seconds, clock, ledger)
+    return EmulatedEngine(CpuEngine(clock, settings.lanes), profile.seconds, clock, ledger, cold_s)
+
+
+def _times(path: Path) -> tuple[TimeProfile, Mapping[str, float]]:
+    """An emulated device's times, and what models take to load there: as `covey profile` has measured both, or as
+    plain pairs of batch size and seconds, and then no model takes time to load. Raises InvalidArgument."""
+    if not _is_measured(path):
+        return read_profile(path), {}
+    stages = read_measured(path).stages
+    tables = {name: Table(each.table.sizes, each.table.seconds) for name, each in stages.items()}
+    return TimeProfile(tables), {name: each.cold_s for name, each in stages.items()}
+
+
+def _is_measured(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text())["stages"], dict)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 async def publish_if_absent(registry: Registry, tenant: str, declaration: Declaration) -> None:

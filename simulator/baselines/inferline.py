@@ -9,11 +9,17 @@ window is a tick, where the paper's is what a batch takes.
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import takewhile
 
 from covey.services.scheduler.core.estimating import visits
 from covey.services.scheduler.core.provision import Pipeline, Provision, Share, Window
 from covey.services.scheduler.core.replicas import within
+from covey.simulator.arrivals import poisson
+from covey.simulator.baselines.queues import predictor
 from covey.simulator.baselines.sizing import alone, proportional_split, replicas_for, throughput
 
 Predict = Callable[[Provision], float]
@@ -147,3 +153,42 @@ def envelope(counts: Sequence[int], lengths: Sequence[int], tick_s: float) -> li
         max(sum(counts[at : at + length]) for at in range(max(1, len(counts) - length + 1))) / (length * tick_s)
         for length in lengths
     ]
+
+
+class PlannedInferLine:
+    """The tuner, and its plan for a steady load as its first window has it.
+
+    `headroom`: what is planned for, by that rate. `replicas_most`: by the devices, where the planner gives up.
+    """
+
+    SAMPLE_S = 30.0
+    EVENTS_MAX = 3000
+    """Of the sample, so that planning takes a second at most; the rest of the arrivals would say the same again."""
+
+    def __init__(
+        self, pipeline: Pipeline, devices: int, *, headroom: float = 1.0, replicas_most: float = 8.0, **tuning: float
+    ) -> None:
+        self._made = partial(self._planned, pipeline, devices, headroom, int(replicas_most * devices), tuning)
+        self._tuner: InferLine | None = None
+
+    def decide(self, window: Window) -> Provision:
+        if self._tuner is None:
+            self._tuner = self._made(window)
+        return self._tuner.decide(window)
+
+    def _planned(
+        self,
+        pipeline: Pipeline,
+        devices: int,
+        headroom: float,
+        replicas_max: int,
+        tuning: dict[str, float],
+        window: Window,
+    ) -> InferLine:
+        rate = headroom * max(window.offered, 1) / window.seconds
+        seconds = max(1, int(min(self.SAMPLE_S, self.EVENTS_MAX / rate) / window.seconds)) * window.seconds
+        arrivals = list(takewhile(lambda instant: instant < seconds, poisson(rate, random.Random(0))))
+        counts = Counter(int(instant / window.seconds) for instant in arrivals)
+        sample = [counts[tick] for tick in range(round(seconds / window.seconds))]
+        planned = plan(pipeline, rate, predictor(pipeline, arrivals), replicas_max)
+        return InferLine(pipeline, devices, planned, sample, window.seconds, **tuning)
