@@ -21,7 +21,7 @@ from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
 from covey.services.scheduler.core.queues import any_waits, head, live, push
-from covey.services.scheduler.core.state import Batch, Phase, Queue, StageId, TaskState, Urgency, Worker
+from covey.services.scheduler.core.state import DISPATCHED, QUEUED, Batch, Queue, StageId, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
@@ -39,8 +39,8 @@ ANYWHERE = ""
 def enqueue(step: Step, task: TaskState) -> None:
     """Queue a task at its home; a task that is queued already is queued again under its present urgency."""
     served = step.state.served
-    if task.phase is not Phase.QUEUED:
-        move(task, Phase.QUEUED)
+    if task.phase is not QUEUED:
+        move(task, QUEUED)
         task.queued_at = step.now
         task.home = _queue_of(step, task)
         if served is None:
@@ -150,7 +150,7 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
                 continue  # a drop has ended the cascades of all that waited there
             if may(step, worker, head(homes[other]), other) or pays_together(step.state, step.costs, plan, len(tasks)):
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
-    tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
+    tasks = [task for task in tasks if task.phase is QUEUED]  # a drop may have ended the cascade of some
     if tasks:
         send_batch(step, worker, tasks, _is_away(worker, node))
     return True
@@ -184,16 +184,17 @@ def send_batch(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -
     worker.batches[batch.number] = batch
     worker.last_batch = batch.number
     for task in tasks:
-        move(task, Phase.DISPATCHED)
+        move(task, DISPATCHED)
         task.batch = batch.number
-    sent = tuple(_message(step, task, worker.node) for task in tasks)
+    sent = tuple([_message(step, task, worker.node) for task in tasks])
     run = RunBatch(batch.number, state.epoch, plan.id.scope, plan.id.version, plan.id.name, priority, sent)
     step.out.append(Send(worker.peer, run))
     return batch
 
 
 def _message(step: Step, task: TaskState, node: str) -> Task:
-    event, scope = task.cascade.event, task.plan.id.scope
+    cascade, scope = task.cascade, task.plan.id.scope
+    event = cascade.event
     needs = reads_of(task, step.state)
     members = member_reads(task, step.state) if task.members else ()
     if step.state.homes.copied:
@@ -201,16 +202,16 @@ def _message(step: Step, task: TaskState, node: str) -> Task:
         members = reads_near(members, scope, step.state, node)
     if needs:
         note_reads(step.state, needs, scope, node)
-    return Task(
-        number=task.number,
-        identity=task.identity,
-        event_id=event.id,
-        trigger=task.trigger,
-        members=members,
-        needs=needs,
-        fields=tuple(task.fields.items()),
-        deadline=event.deadline,
-        incomplete=task.cascade.incomplete or any(member.incomplete for member in task.members),
-        traceparent=traceparent_of(task),
-        record=task.cascade.recorded,
+    return Task(  # by position, which takes a third of the time
+        task.number,
+        task.identity,
+        event.id,
+        task.trigger,
+        members,
+        needs,
+        tuple(task.fields.items()),
+        event.deadline,
+        cascade.incomplete or (bool(members) and any(member.incomplete for member in task.members)),
+        traceparent_of(task) if event.traceparent else "",
+        cascade.recorded,
     )

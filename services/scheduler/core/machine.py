@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import assert_never
 
-from covey.errors import Reason, Status
+from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport, Beat, CancelEvent, LaneReady, SubmitEvent, TaskReport
 from covey.model import Scope, event_identity
 from covey.services.scheduler.core import (
@@ -35,7 +35,7 @@ from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.queues import head, live
 from covey.services.scheduler.core.served import Serving, served_by
-from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
+from covey.services.scheduler.core.state import PAUSED, Batch, Limits, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -176,7 +176,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         state.workers[batch.worker].batches.pop(report.number, None)
         if state.served is not None:
             serving.take_report(step, state.served, batch, report)
-        elif any(task.status is Status.OK for task in report.tasks):
+        elif any(task.status is OK for task in report.tasks):
             # Of what is learnt here, nothing is asked where stages have lanes of their own.
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
             step.costs.observe(batch, report, step.now)
@@ -188,7 +188,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         task = state.tasks.get(task_report.number)
         if task is None:
             continue
-        if task_report.status is Status.OK:
+        if task_report.status is OK:
             cascades.accept(step, task, task_report)
         elif task.batch == report.number:
             _take_failure(step, task, task_report)
@@ -233,7 +233,7 @@ def _let_time_pass(step: Step) -> None:
             cascades.fire_overdue(step, cascade)
     while state.paused and state.paused[0][0] <= step.now:
         task = state.tasks.get(heapq.heappop(state.paused)[1])
-        if task is not None and task.phase is Phase.PAUSED:
+        if task is not None and task.phase is PAUSED:
             enqueue(step, task)
     replicas.look(step)
     if state.next_tick <= step.now:

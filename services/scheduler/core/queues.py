@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 
-from covey.services.scheduler.core.state import Phase, Queue, StageId, TaskState
+from covey.services.scheduler.core.state import QUEUED, Queue, StageId, TaskState
 
 
 def any_waits(queues: Mapping[StageId, Mapping[str, Queue]]) -> bool:
@@ -26,7 +26,7 @@ def live(queue: Queue) -> Queue:
     """The queue without the entries at its head that no longer count."""
     while queue:
         _, _, sequence, _, task = queue[0]
-        if task.phase is Phase.QUEUED and task.urgency.sequence == sequence:  # no two cascades have one
+        if task.phase is QUEUED and task.urgency.sequence == sequence:  # no two cascades have one
             break
         heapq.heappop(queue)
     return queue

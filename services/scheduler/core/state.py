@@ -92,6 +92,7 @@ MOVES: dict[Phase, tuple[Phase, ...]] = {
 """The legal moves of a task. DISPATCHED -> QUEUED is re-execution, by way of PAUSED if trying at once is no use."""
 for _phase, _moves in MOVES.items():
     _phase.moves = _moves
+HELD, QUEUED, DISPATCHED, PAUSED, ENDED = Phase  # names, for to look up an enum's attribute takes 0.1 us in Python 3.11
 
 
 @dataclass(frozen=True, slots=True)
