@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from covey.beside import beside
 from covey.errors import InvalidArgument
 from covey.runtime import run
 from covey.services.datastore.app import run_datastore
@@ -30,13 +28,19 @@ from covey.services.worker.settings import WorkerSettings
 from covey.settings import read_settings
 from covey.wire.neighbours import Neighbours
 
-SERVICES: Mapping[str, tuple[type[Any], Callable[[Any, Neighbours], Awaitable[None]]]] = {
-    "datastore": (DatastoreSettings, run_datastore),
+SERVICES: Mapping[str, tuple[type[Any], Callable[[Any, Neighbours], Coroutine[Any, Any, None]]]] = {
     "worker": (WorkerSettings, run_worker),
+    "datastore": (DatastoreSettings, run_datastore),
     "scheduler": (SchedulerSettings, run_scheduler),
     "gateway": (GatewaySettings, run_gateway),
 }
-"""In the order of starting; they stop the other way round, so that what is under way can still be answered."""
+"""In the order of starting: a worker first, since it keeps the loop while it imports the user's program."""
+
+STOPPING = ("gateway", "scheduler", "worker", "datastore")
+"""In the order in which work flows, so that what is under way can still be answered."""
+
+STOP_S_MAX = 5.0
+"""How long a service may take to stop before it is told again: libraries have been seen to lose a cancellation."""
 
 
 def main() -> None:
@@ -50,12 +54,22 @@ async def run_together(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in SERVICES]
     if unknown or not names:
         raise InvalidArgument(f"name services of {', '.join(SERVICES)}, not {', '.join(unknown) or 'none'}")
+    own = {name: read_settings(settings, service=name) for name, (settings, _) in SERVICES.items() if name in names}
     neighbours = Neighbours()
-    async with AsyncExitStack() as stack:
-        for name, (settings, serving) in SERVICES.items():
-            if name in names:
-                await stack.enter_async_context(beside(serving(read_settings(settings, service=name), neighbours)))
-        await asyncio.Event().wait()
+    async with asyncio.TaskGroup() as group:
+        tasks = {name: group.create_task(SERVICES[name][1](settings, neighbours)) for name, settings in own.items()}
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for name in STOPPING:
+                if name in tasks:
+                    await _stopped(tasks[name])
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=STOP_S_MAX)
 
 
 if __name__ == "__main__":

@@ -56,10 +56,13 @@ def main() -> None:
 async def run_worker(settings: WorkerSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled. Raises DeclarationError for a mistake in the app, StageFailed for a model that won't load,
     and Unavailable when the registry can't be reached at the start or the device is lost."""
-    pipeline = load_pipeline(settings.app)
     clock = MonotonicClock()
+    # What imports, and keeps the loop for seconds, comes before anyone waits for an answer.
+    pipeline = load_pipeline(settings.app)
+    engine = make_engine(settings, pipeline, clock)
     name = settings.id or f"worker-{uuid4().hex[:8]}"
     async with AsyncExitStack() as stack:
+        stack.callback(engine.close)
         telemetry = await stack.enter_async_context(exporting("worker", name, settings.trace_to))
         registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(settings.redis_url)))
         near = {settings.node: settings.local_datastore} if settings.local_datastore else {}
@@ -68,8 +71,6 @@ async def run_worker(settings: WorkerSettings, neighbours: Neighbours | None = N
         ring = stack.enter_context(SharedRing(folder, settings.shared_bytes_max)) if folder else None
         dial = EXCHANGE.dialer(neighbours)
         datastores = await stack.enter_async_context(DatastoreClient(dial, clock, near, shared, ring))
-        engine = make_engine(settings, pipeline, clock)
-        stack.callback(engine.close)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
         shell = make_worker(
             name, settings.node, pipeline, engine, datastores, clock, limits=settings.limits, tracer=tracer

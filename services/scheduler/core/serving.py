@@ -133,7 +133,7 @@ def _free_in_s(served: Served, name: str, now: float) -> float:
     some = stage.up or [replica for replica in served.replicas.values() if replica.bound_for == name]
     if not some:
         return served.serving.pipeline.profiles[name].cold_s
-    return max(0.0, min(map(_free_at, some)) - now)
+    return max(0.0, min([replica.free_at for replica in some]) - now)
 
 
 def take_report(step: Step, served: Served, batch: Batch, report: BatchReport) -> None:
