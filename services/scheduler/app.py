@@ -17,7 +17,7 @@ from covey.runtime import run
 from covey.services.scheduler.core.choosing import AdaptiveDrop
 from covey.services.scheduler.core.estimating import CascadeEstimator, Mean, StageEstimator
 from covey.services.scheduler.core.machine import Scheduler
-from covey.services.scheduler.core.provision import Edge, Pipeline, Profile
+from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provisioner
 from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable
 from covey.services.scheduler.core.served import Serving
 from covey.services.scheduler.metadata import ValkeyMetadata
@@ -81,11 +81,15 @@ def serving_of(settings: SchedulerSettings) -> Serving | None:
             "more, COVEY_OBJECTIVE_S 0 or more"
         )
     pipeline = provisioned_pipeline(measured, settings.objective_s or measured.objective_s)
+    provisioner = provisioner_of(pipeline, settings.replicas_max, kind, settings.headroom)
+    return Serving(Scope(settings.tenant, measured.name), pipeline, provisioner, AdaptiveDrop(pipeline))
+
+
+def provisioner_of(pipeline: Pipeline, replicas_max: int, kind: EstimatorKind, headroom: float) -> Provisioner:
+    """Plans ahead of time, by the load that an estimator of this kind expects."""
     by_stage = kind is EstimatorKind.STAGE
     estimator = StageEstimator(pipeline, Mean) if by_stage else CascadeEstimator(pipeline)
-    table = PlanTable(Planner(pipeline, settings.replicas_max, settings.headroom))
-    provisioner = AheadOfTime(table, estimator)
-    return Serving(Scope(settings.tenant, measured.name), pipeline, provisioner, AdaptiveDrop(pipeline))
+    return AheadOfTime(PlanTable(Planner(pipeline, replicas_max, headroom)), estimator)
 
 
 def provisioned_pipeline(measured: PipelineProfile, objective_s: float) -> Pipeline:
