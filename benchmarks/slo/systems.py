@@ -1,13 +1,13 @@
 """The systems that are compared: each a provisioner and a batcher, by the headroom that it is given.
 
-A provisioner's own parameters are those of its publication, or our default; none is tuned yet, ours neither, so that no
-figure of theirs is a result.
+What a system has to be set besides its headroom was swept for each by as many trials, ours included, on seeds that are
+not reported: `tuning.py`, whose table is in `results/slo-tuning.txt`. `TUNED` has what was best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from covey.services.scheduler.core.choosing import AdaptiveDrop, DropRule
 from covey.services.scheduler.core.estimating import CascadeEstimator, Estimator, Mean, Peak, StageEstimator
@@ -45,16 +45,34 @@ def _ahead(estimator: Callable[[Pipeline], Estimator]) -> Provisioning:
     return made
 
 
-def _reactive(drain_s: float | None) -> Provisioning:
-    return lambda pipeline, devices, headroom: Reactive(pipeline, devices, headroom=headroom, drain_s=drain_s)
+def reactive(**knobs: float | None) -> Provisioning:
+    return lambda pipeline, devices, headroom: Reactive(pipeline, devices, headroom=headroom, **_floats(knobs))
 
 
-def _nexus(pipeline: Pipeline, devices: int, headroom: float) -> Provisioner:
-    return Nexus(pipeline, devices, headroom=headroom)
+def nexus(**knobs: float) -> Provisioning:
+    return lambda pipeline, devices, headroom: Nexus(pipeline, devices, headroom=headroom, **_floats(knobs))
 
 
-def _inferline(pipeline: Pipeline, devices: int, headroom: float) -> Provisioner:
-    return PlannedInferLine(pipeline, devices, headroom=headroom)
+def inferline(**knobs: float) -> Provisioning:
+    return lambda pipeline, devices, headroom: PlannedInferLine(pipeline, devices, headroom=headroom, **_floats(knobs))
+
+
+def clipper(**knobs: float) -> Batching:
+    return lambda pipeline: Clipper(pipeline, **_floats(knobs))
+
+
+def clockwork(**knobs: float) -> Batching:
+    """`batch_max` is a whole number."""
+    return lambda pipeline: Clockwork(pipeline, **_floats(knobs))
+
+
+def pard(**knobs: float) -> Batching:
+    return lambda pipeline: Pard(pipeline, **_floats(knobs))
+
+
+def _floats(knobs: Mapping[str, float | None]) -> dict[str, Any]:
+    """Keyword arguments, whose names and types are those of the constructors."""
+    return dict(knobs)
 
 
 def _adaptive(**switched: bool) -> Batching:
@@ -71,14 +89,31 @@ BY_STAGE = _ahead(lambda pipeline: StageEstimator(pipeline, Mean))
 BY_STAGE_AND_QUEUE = _ahead(lambda pipeline: StageEstimator(pipeline, Peak, DRAIN_S))
 KEEP = _greedy(Lateness.KEEP)
 
+
+TUNED: Mapping[str, Mapping[str, float]] = {
+    "reactive": {"smoothing": 1.0},
+    "reactive with drain": {"drain_s": 8.0, "hold_s": 10.0},
+    "nexus": {"epoch_s_min": 2.0},
+    "inferline": {},
+    "clipper": {},
+    "clockwork": {},
+    "pard": {},
+}
+"""System or batcher -> its own knobs, where they are not the default."""
+
+REACTIVE = reactive(**TUNED["reactive with drain"])
+NEXUS = nexus(**TUNED["nexus"])
+INFERLINE = inferline(**TUNED["inferline"])
+PARD = pard(**TUNED["pard"])
+
 UNDROPPED: Mapping[str, System] = {
     "ours": System(CASCADE, KEEP, is_ours=True),
     "ours by stage": System(BY_STAGE, KEEP, is_ours=True),
     "ours by stage and queue": System(BY_STAGE_AND_QUEUE, KEEP, is_ours=True),
-    "reactive with drain": System(_reactive(DRAIN_S), KEEP),
-    "reactive": System(_reactive(None), KEEP),
-    "nexus": System(_nexus, KEEP),
-    "inferline": System(_inferline, KEEP),
+    "reactive with drain": System(REACTIVE, KEEP),
+    "reactive": System(reactive(**TUNED["reactive"]), KEEP),
+    "nexus": System(NEXUS, KEEP),
+    "inferline": System(INFERLINE, KEEP),
 }
 """What estimates and provisions, with nothing dropped and the same batching for all."""
 
@@ -88,10 +123,11 @@ DROPPING: Mapping[str, System] = {
     "ours without dropping": System(CASCADE, _greedy(Lateness.EXPIRED), is_ours=True),
     "ours without downstream": System(CASCADE, _adaptive(downstream=False), is_ours=True),
     "ours without shrinking": System(CASCADE, _adaptive(shrink=False), is_ours=True),
-    "reactive + expired": System(_reactive(DRAIN_S), _greedy(Lateness.EXPIRED)),
-    "reactive + clipper": System(_reactive(DRAIN_S), Clipper),
-    "reactive + clockwork": System(_reactive(DRAIN_S), Clockwork),
-    "reactive + pard": System(_reactive(DRAIN_S), Pard),
-    "nexus": System(_nexus, EarlyDrop),
+    "reactive + expired": System(REACTIVE, _greedy(Lateness.EXPIRED)),
+    "reactive + clipper": System(REACTIVE, clipper(**TUNED["clipper"])),
+    "reactive + clockwork": System(REACTIVE, clockwork(**TUNED["clockwork"])),
+    "reactive + pard": System(REACTIVE, PARD),
+    "inferline + pard": System(INFERLINE, PARD),
+    "nexus": System(NEXUS, EarlyDrop),
 }
 """Everything on."""

@@ -158,7 +158,8 @@ def envelope(counts: Sequence[int], lengths: Sequence[int], tick_s: float) -> li
 class PlannedInferLine:
     """The tuner, and its plan for a steady load as its first window has it.
 
-    `headroom`: what is planned for, by that rate. `replicas_most`: by the devices, where the planner gives up.
+    `headroom`: what is planned for, by that rate; the tuner keeps the utilisation that results. `replicas_most`: by the
+    devices, where the planner gives up.
     """
 
     SAMPLE_S = 30.0
@@ -185,10 +186,14 @@ class PlannedInferLine:
         tuning: dict[str, float],
         window: Window,
     ) -> InferLine:
-        rate = headroom * max(window.offered, 1) / window.seconds
-        seconds = max(1, int(min(self.SAMPLE_S, self.EVENTS_MAX / rate) / window.seconds)) * window.seconds
-        arrivals = list(takewhile(lambda instant: instant < seconds, poisson(rate, random.Random(0))))
+        rate = max(window.offered, 1) / window.seconds
+        ticks = max(1, int(min(self.SAMPLE_S, self.EVENTS_MAX / rate) / window.seconds))
+        arrivals = _sample(rate, ticks * window.seconds)
         counts = Counter(int(instant / window.seconds) for instant in arrivals)
-        sample = [counts[tick] for tick in range(round(seconds / window.seconds))]
-        planned = plan(pipeline, rate, predictor(pipeline, arrivals), replicas_max)
-        return InferLine(pipeline, devices, planned, sample, window.seconds, **tuning)
+        more = _sample(headroom * rate, ticks * window.seconds / headroom)
+        planned = plan(pipeline, headroom * rate, predictor(pipeline, more), replicas_max)
+        return InferLine(pipeline, devices, planned, [counts[tick] for tick in range(ticks)], window.seconds, **tuning)
+
+
+def _sample(rate: float, seconds: float) -> list[float]:
+    return list(takewhile(lambda instant: instant < seconds, poisson(rate, random.Random(0))))
