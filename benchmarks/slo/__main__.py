@@ -10,8 +10,9 @@ equal cost and the cost at an equal tail, with nothing dropped; what is answered
 on; and the least cost, and the highest rate, at which 99 % are. Prints every cell; the last line is one JSON object.
 See benchmarks/README.md.
 
-Each run is written to OUT/runs.jsonl as it ends, and is not run again: a run of days may be interrupted, or split by
-cells and seeds and read together. With --minutes nothing new begins after so many.
+Each run is written to OUT/runs.jsonl as it ends, and is not run again: what takes long may be interrupted, or split by
+cells and seeds and read together. With --minutes nothing new begins after so many. What is printed is also in
+OUT/report.txt, and OUT/summary.json has the last line with seeds, commit and machine.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.plan import (
     ABLATED,
     CELLS,
+    FEW_DEVICES,
+    FEW_ONLY,
     QUICK,
     Cell,
     asks_for_the_tail,
@@ -37,7 +40,7 @@ from benchmarks.slo.plan import (
 )
 from benchmarks.slo.report import lines_of, summary_of
 from benchmarks.slo.running import PROCESSES, Done, Job, Places, all_done
-from benchmarks.slo.systems import DROPPING, UNDROPPED
+from benchmarks.slo.systems import DROPPING, UNDROPPED, System
 from benchmarks.slo.verdicts import OURS
 from covey.simulator.pipelines import Objective
 
@@ -54,7 +57,7 @@ def main() -> None:
             print(line, flush=True)
         return
     if options.read:
-        tell(runs_in(options.read, places))
+        tell(runs_in(options.read, places), None)
         return
     cells = chosen(options.cells, QUICK if options.quick and not options.cells else CELLS)
     if options.pipeline is not None:
@@ -77,7 +80,7 @@ def main() -> None:
     )
     run_all(missing, path, options.minutes, options.processes)
     asked = {key_of(job) for job in jobs}
-    tell([run for run in runs_in([path], places) if key_of(run.job) in asked])
+    tell([run for run in runs_in([path], places) if key_of(run.job) in asked], options.out)
 
 
 def parsed() -> argparse.Namespace:
@@ -115,10 +118,17 @@ def jobs_of(
         for drops, systems in ((False, UNDROPPED), (True, DROPPING))
         if drops or asks_for_the_tail(cell)
         for system, each in systems.items()
-        if system == OURS or not each.is_ours or cell in ABLATED or cell not in CELLS
+        if cell not in CELLS or runs_in_cell(system, each, cell)
         for headroom in headrooms or headrooms_of(cell, system, drops)
     ]
     return sorted(jobs, key=lambda job: turn_of(job.cell, job.drops, job.seed))
+
+
+def runs_in_cell(name: str, system: System, cell: Cell) -> bool:
+    """Ablations run in some cells, and what is far behind on few devices."""
+    if system.is_ours:
+        return name == OURS or cell in ABLATED
+    return cell.devices == FEW_DEVICES or name not in FEW_ONLY
 
 
 def run_all(jobs: Sequence[Job], path: Path, minutes: float, processes: int) -> None:
@@ -141,16 +151,22 @@ def run_all(jobs: Sequence[Job], path: Path, minutes: float, processes: int) -> 
                 print(f"# {told - started:6.0f} s: {count} of {len(jobs)} runs", flush=True)
 
 
-def tell(runs: Iterable[Done]) -> None:
-    """Every cell, in the plan's order, and the last line."""
+def tell(runs: Iterable[Done], out: Path | None) -> None:
+    """Every cell, in the plan's order, and the last line; both also into this folder."""
     found: dict[Cell, list[Done]] = {}
     for run in runs:
         found.setdefault(run.job.cell, []).append(run)
     order = {cell: number for number, cell in enumerate(CELLS)}
     found = {cell: found[cell] for cell in sorted(found, key=lambda cell: order.get(cell, len(order)))}
-    for line in lines_of(found):
-        print(line)
-    print(json.dumps(summary_of(found)))
+    lines = [f"{machine()}; commit {commit()}", *lines_of(found)]
+    seeds = {cell.name: sorted({run.job.seed for run in each}) for cell, each in found.items()}
+    summary = summary_of(found)
+    if out is not None:
+        (out / "report.txt").write_text("\n".join(lines) + "\n")
+        told = {**summary, "seeds": seeds, "commit": commit(), "machine": machine()}
+        (out / "summary.json").write_text(json.dumps(told, indent=1) + "\n")
+    print("\n".join(lines[1:]))
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

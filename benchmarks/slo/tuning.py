@@ -105,10 +105,10 @@ SWEEPS: Mapping[str, Sweep] = {
         [
             {},
             {"calm_s": 5.0},
-            {"calm_s": 10.0},
             {"calm_s": 5.0, "recent_s": 10.0},
-            {"calm_s": 10.0, "recent_s": 15.0},
-            {"recent_s": 15.0, "recent_window_s": 2.0},
+            {"calm_by_stage": True},
+            {"calm_by_stage": True, "calm_s": 5.0},
+            {"calm_by_stage": True, "calm_s": 5.0, "recent_s": 10.0},
         ],
     ),
     "clipper": Sweep(

@@ -88,11 +88,13 @@ class InferLine:
         calm_s: float = 15.0,
         recent_s: float = 30.0,
         recent_window_s: float = 5.0,
+        calm_by_stage: bool = False,
     ) -> None:
         """`sample`: the events in each tick of what was planned for, with ticks as long as those of `decide`.
 
         `calm_s`: nothing comes down sooner after a change. It then comes down to the highest rate of any
-        `recent_window_s` in the last `recent_s`.
+        `recent_window_s` in the last `recent_s`, at the plan's utilisation of the least used stage, as recalled; with
+        `calm_by_stage` at each stage's own, which costs less where a stage is small beside what a replica carries.
         """
         self._devices = devices
         self._planned = planned
@@ -109,8 +111,9 @@ class InferLine:
         }
         used = {stage: rate / (share.replicas * carries[stage]) for stage, share in planned.items()}
         self._carries_as_planned = {stage: carries[stage] * used[stage] for stage in planned}
-        self._carries_in_calm = {stage: carries[stage] * min(used.values()) for stage in planned}
-        """Events a second of one replica, at the plan's utilisation of the stage, or of the least used stage."""
+        least = {stage: carries[stage] * min(used.values()) for stage in planned}
+        self._carries_in_calm = self._carries_as_planned if calm_by_stage else least
+        """Events a second of one replica, at the plan's utilisation."""
         self._replicas = {stage: share.replicas for stage, share in planned.items()}
         self._changed_at = 0.0
         self._counts: list[int] = []
