@@ -31,6 +31,7 @@ from benchmarks.slo.plan import (
     CELLS,
     FEW_DEVICES,
     FEW_ONLY,
+    OURS,
     QUICK,
     Cell,
     asks_for_the_tail,
@@ -41,7 +42,6 @@ from benchmarks.slo.plan import (
 from benchmarks.slo.report import lines_of, summary_of
 from benchmarks.slo.running import PROCESSES, Done, Job, Places, all_done
 from benchmarks.slo.systems import DROPPING, UNDROPPED, System
-from benchmarks.slo.verdicts import OURS
 from covey.simulator.pipelines import Objective
 
 OUT = Path("runs/slo")

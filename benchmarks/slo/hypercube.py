@@ -13,10 +13,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from benchmarks.slo.loads import load_of
-from benchmarks.slo.plan import CHAINS, DEVELOPMENT_SEEDS, OUR_HEADROOM, Cell
+from benchmarks.slo.plan import CHAINS, DEVELOPMENT_SEEDS, OUR_HEADROOM, OURS, Cell
 from benchmarks.slo.running import Places, workload_of
 from benchmarks.slo.systems import DROPPING
-from benchmarks.slo.verdicts import OURS
 from covey.services.scheduler.core.provision import Pipeline
 from covey.simulator.bounds import capacity_of_replicas
 from covey.simulator.pipelines import LedTo, Objective, Workload

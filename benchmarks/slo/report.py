@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from benchmarks.slo.estimators import Judged
 from benchmarks.slo.lines import finite
 from benchmarks.slo.loads import OVERLOAD_S, STEADY
-from benchmarks.slo.plan import FEW_DEVICES, OUR_HEADROOM, Cell
+from benchmarks.slo.plan import FEW_DEVICES, OUR_HEADROOM, OURS, Cell
 from benchmarks.slo.reading import complete
 from benchmarks.slo.running import Done, capacity_of, workload_of
 from benchmarks.slo.systems import DROPPING
-from benchmarks.slo.verdicts import OURS, Good, Tail, good_of, highest_rates, tail_of
+from benchmarks.slo.verdicts import Good, Tail, good_of, highest_rates, tail_of
 
 Found = Mapping[Cell, Sequence[Done]]
 COLUMNS = ("headroom", "device s", "in time", "p50 ms", "p99 ms", "p99 all", "wasted")

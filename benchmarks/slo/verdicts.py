@@ -11,7 +11,7 @@ from typing import NamedTuple
 from scipy.stats import t as student
 
 from benchmarks.slo.loads import STEADY
-from benchmarks.slo.plan import OUR_HEADROOM
+from benchmarks.slo.plan import OUR_HEADROOM, OURS
 from benchmarks.slo.reading import (
     ATTAINED,
     Point,
@@ -28,7 +28,6 @@ from benchmarks.slo.reading import (
 from benchmarks.slo.running import Done
 from benchmarks.slo.systems import DROPPING, UNDROPPED
 
-OURS = "ours"
 REACTIVE = "reactive"
 """The first word of the systems that scale each stage by what is seen there."""
 LEVEL = 0.95
