@@ -76,6 +76,14 @@ def stepping(capacity: float) -> Course:
     return Course(phases, [Part(SETTLE_S, sum(seconds for seconds, _ in phases))])
 
 
+def course(piece: str, profile: Path, measured_s: float) -> tuple[Course, EstimatorKind]:
+    """What a piece of the benchmark asks: `chain` for steady loads, else the estimator that a step is played under."""
+    capacity = capacity_of(profile)
+    if piece == "chain":
+        return steady(capacity, measured_s), EstimatorKind.CASCADE
+    return stepping(capacity), EstimatorKind(piece)
+
+
 async def live(folder: Path, profile: Path, course: Course, seed: int, kind: EstimatorKind) -> Live:
     """A run on a mesh of its own, whose plan follows the load."""
     settings = {

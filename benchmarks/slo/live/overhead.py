@@ -2,41 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import statistics
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmarks.processes import CORES, cpu_s, with_descendants
 from benchmarks.slo.live.pipelines import PAYLOAD
 from benchmarks.slo.live.running import Event, cluster_of, one_at_a_time
+from covey.clock import MonotonicClock
+from covey.cluster import LocalCluster
 from covey.simulator.measured import Overhead
 
-WARM, EVENTS = 40, 200
-PAUSE_S = 0.03
-"""Between an answer and the next event: as at some 25 events a second, when processes have gone to sleep."""
+WARM, EVENTS = 40, 250
+PAUSE_S = 0.02
+"""Between an answer and the next event, when processes have gone to sleep."""
+IDLE_S = 4.0
 HOPS_MORE = 4
-"""Two more stages: to the worker and back, twice."""
+"""Of two more stages: to the worker and back, twice."""
 HOPS_ONE = 4
 """Gateway, scheduler, worker, scheduler, gateway."""
+HOPS_CLIENT = 2
+ENDS = 2
 NORMAL_QUARTILES = 1.349
 """Between the quartiles of a normal distribution, in standard deviations."""
 
 
-async def measured_overhead(folder: Path, workers: int) -> Overhead:
-    """Of a mesh of so many workers, on this machine."""
-    one, three = [await _latencies(folder, name, workers) for name in ("one", "three")]
-    ones, threes = statistics.median(one), statistics.median(three)
-    hop_s = (threes - ones) / HOPS_MORE
-    low, _, high = statistics.quantiles(three, n=4)
-    # The variances of independent hops add up; those of the client's count as two.
-    each_s = (high - low) / NORMAL_QUARTILES / math.sqrt(HOPS_ONE + HOPS_MORE + 2)
-    return Overhead(hop_s, math.sqrt(math.log1p((each_s / hop_s) ** 2)), max(0.0, ones - HOPS_ONE * hop_s))
+class _Taken(NamedTuple):
+    latencies_s: list[float]
+    cpu_s: float
+    """Of the mesh, for each event, beyond what it uses when idle."""
 
 
-async def _latencies(folder: Path, name: str, workers: int) -> list[float]:
+async def measured_overhead(folder: Path) -> Overhead:
+    """Of a mesh with one worker, on this machine."""
+    one, three = [await _taken(folder / name, name) for name in ("one", "three")]
+    # A stall of the machine is none of the mesh's: the means are those of the middle half.
+    ones, threes = _middle_mean(one.latencies_s), _middle_mean(three.latencies_s)
+    hop_s = max(1e-5, (threes - ones) / HOPS_MORE)
+    low, _, high = statistics.quantiles(three.latencies_s, n=4)
+    halves = ENDS * (HOPS_ONE + HOPS_MORE + HOPS_CLIENT)  # whose variances add up
+    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(halves)
+    return Overhead(
+        hop_s,
+        math.sqrt(math.log1p((half_std_s / (hop_s / ENDS)) ** 2)),
+        max(0.0, ones - HOPS_ONE * hop_s),
+        max(0.0, three.cpu_s - one.cpu_s) / HOPS_MORE / ENDS,
+        CORES,
+    )
+
+
+async def _taken(folder: Path, name: str) -> _Taken:
+    clock = MonotonicClock()
     app = f"benchmarks.slo.live.pipelines:{name}"
-    async with cluster_of(app, folder / name, {"COVEY_DEVICE": "cpu"}, workers) as cluster:
-        found = await one_at_a_time(cluster, _event, WARM + EVENTS, PAUSE_S)
-    return found[WARM:]
+    async with cluster_of(app, folder, {"COVEY_DEVICE": "cpu"}, workers=1) as cluster:
+        await one_at_a_time(cluster, _event, WARM, PAUSE_S)
+        began, before = clock.now(), _used_s(cluster)
+        await asyncio.sleep(IDLE_S)
+        idle = (_used_s(cluster) - before) / (clock.now() - began)
+        began, before = clock.now(), _used_s(cluster)
+        latencies = await one_at_a_time(cluster, lambda number: _event(WARM + number), EVENTS, PAUSE_S)
+        used_s = _used_s(cluster) - before - idle * (clock.now() - began)
+    return _Taken(latencies, max(0.0, used_s / EVENTS))
+
+
+def _used_s(cluster: LocalCluster) -> float:
+    """CPU seconds of all its processes until now."""
+    return sum(cpu_s(pid) for pids in with_descendants(cluster.pids).values() for pid in pids)
+
+
+def _middle_mean(latencies: list[float]) -> float:
+    ordered = sorted(latencies)
+    quarter = len(ordered) // 4
+    return statistics.fmean(ordered[quarter:-quarter])
 
 
 def _event(number: int) -> Event:
