@@ -18,12 +18,12 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from benchmarks.slo.plan import Cell, asks_for_the_tail
+from benchmarks.slo.plan import OURS, Cell, asks_for_the_tail
 from benchmarks.slo.reading import ATTAINED, by_system, complete, curve, goodput, tail_s
 from benchmarks.slo.report import Found
 from benchmarks.slo.running import Done
 from benchmarks.slo.systems import DROPPING, UNDROPPED
-from benchmarks.slo.verdicts import OURS, good_of, tail_of
+from benchmarks.slo.verdicts import good_of, tail_of
 
 INK, FAINT, GRID = "#1f2328", "#8b8f96", "#dcdde0"
 BLUE, ORANGE, GREEN, RED, PINK, SKY, BROWN = (
@@ -96,7 +96,9 @@ def _legend(figure: Any, axes: Sequence[Any]) -> None:
     for each in axes:
         for handle, label in zip(*each.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=min(len(handles), 6), fontsize=8.5)
+    order = [name for name in LOOKS if name in handles] + [name for name in handles if name not in LOOKS]
+    columns = 5 if len(order) <= 5 else 4
+    figure.legend([handles[name] for name in order], order, loc="outside upper left", ncols=columns, fontsize=8.5)
 
 
 def _log(axis: Any, form: Callable[[float], str]) -> None:
@@ -142,7 +144,7 @@ def _forest(rows: Sequence[_Row], label: str, goals: Sequence[float]) -> Any:
         return None
     figure, axes = plt.subplots(figsize=(WIDTH, 1.0 + 0.2 * len(rows)), layout="constrained")
     seen = [value for row in rows for value in (row.ratio, *_bounds(row)) if value > 0]
-    left, right = min([*seen, *goals, 1.0]) / 1.04, max([*seen, *goals, 1.0]) * 1.04
+    left, right = min([*seen, goals[0], 1.0]) / 1.04, max([*seen, goals[0], 1.0]) * 1.04
     for place, row in enumerate(rows):
         axes.hlines(place, *_bounds(row), color=BLUE, linewidth=1.6, alpha=0.6)
         face = BLUE if row.cell.is_bursty else "none"
@@ -151,7 +153,7 @@ def _forest(rows: Sequence[_Row], label: str, goals: Sequence[float]) -> Any:
             f"{row.ratio:.2f}  {row.told}", (1.01, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8
         )
     axes.axvline(1, color=INK, linewidth=0.9)
-    for goal in goals:
+    for goal in [goal for goal in goals if goal < right]:
         axes.axvline(goal, color=INK, linewidth=0.8, linestyle=":")
         axes.annotate(f"{goal:g}", (goal, 1), xycoords=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8)
     axes.set_yticks(range(len(rows)), [row.cell.name for row in rows])
@@ -187,11 +189,11 @@ def cost_and_p99(found: Found, is_bursty: bool) -> Any:
 
 
 def cost_and_attainment(found: Found) -> Any:
-    """What share each system answers in time, over what it costs."""
+    """What share each system answers in time, over what it costs, in the cells where ours is swept, too."""
     panels = []
     for cell, runs in found.items():
         chosen = complete([run for run in runs if run.job.drops])
-        if any(len(curve(each, goodput)) > 1 for each in by_system(chosen).values()):
+        if len(curve(by_system(chosen).get(OURS, []), goodput)) > 1:
             panels.append((cell, chosen))
     figure, axes = _curves(panels, drops=True)
     for each in axes:
@@ -212,7 +214,9 @@ def _curves(panels: Sequence[tuple[Cell, Sequence[Done]]], drops: bool) -> tuple
             values = [100 * point.value if drops else point.value for point in points]
             look = look_of(name)
             size = 7.5 if name == OURS else 4.5
-            each.plot(costs, values, marker=look.marker, color=look.colour, linewidth=look.width, markersize=size, label=name)
+            each.plot(
+                costs, values, marker=look.marker, color=look.colour, linewidth=look.width, markersize=size, label=name
+            )
         each.set_title(cell.name, loc="left")
         each.set_xlim(left=0)
         each.grid(axis="y")
@@ -265,7 +269,8 @@ def goodput_by_system(found: Found) -> Any:
             if name == OURS or name in good.ratios
         ]
         size = 46 if name == OURS else 26
-        axes.scatter(*zip(*points, strict=True), s=size, color=look.colour, marker=look.marker, label=name, linewidths=0)
+        shares, places = zip(*points, strict=True)
+        axes.scatter(shares, places, s=size, color=look.colour, marker=look.marker, label=name, linewidths=0)
     axes.set_yticks(range(len(rows)), [cell.name for cell, _ in rows])
     axes.set(xlabel="answered in time, % of what was offered, at our device-seconds", ylim=(len(rows) - 0.4, -0.6))
     axes.grid(axis="both")
@@ -284,7 +289,7 @@ def drops_by_stage(found: Found) -> Any:
     ]
     if not panels:
         return None
-    figure, axes = _grid(len(panels), 2, 2.15)
+    figure, axes = _grid(len(panels), 2, 2.15, sharey=True)
     for each, (cell, runs) in zip(axes, panels, strict=True):
         systems = by_system(runs)
         names = rivals(list(systems), drops=True)
@@ -293,12 +298,13 @@ def drops_by_stage(found: Found) -> Any:
         before = [0.0] * len(names)
         for stage, shade in zip(stages, shades, strict=True):
             lengths = [
-                100 * statistics.fmean([run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems[name]])
+                100
+                * statistics.fmean([run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems[name]])
                 for name in names
             ]
             each.barh(names, lengths, left=before, color=shade, height=0.7, label=stage)
             before = [start + length for start, length in zip(before, lengths, strict=True)]
-        each.invert_yaxis()
+        each.set_ylim(len(names) - 0.4, -0.6)
         each.set_title(cell.name, loc="left")
         each.legend(fontsize=7.5, ncols=len(stages), loc="upper left", bbox_to_anchor=(0, -0.1), handlelength=1)
         each.grid(axis="x")
@@ -335,7 +341,9 @@ def _timeline(cell: Cell, runs: Mapping[str, Done]) -> Any:
         seconds = runs[name].figures.seconds
         times = [second.ends_at - seconds[0].ends_at for second in seconds]
         look = look_of(name)
-        up.step(times, [second.up for second in seconds], where="post", color=look.colour, linewidth=look.width, label=name)
+        up.step(
+            times, [second.up for second in seconds], where="post", color=look.colour, linewidth=look.width, label=name
+        )
         queued.plot(times, [second.queued for second in seconds], color=look.colour, linewidth=look.width)
         if name == OURS:
             offered.fill_between(times, [second.offered for second in seconds], step="post", color=FAINT, alpha=0.45)
@@ -420,7 +428,9 @@ def ablations(found: Found) -> Any:
     return figure
 
 
-def _ablated(axes: Any, rows: Sequence[tuple[Cell, Mapping[str, float | None]]], known: Mapping[str, Any], label: str) -> None:
+def _ablated(
+    axes: Any, rows: Sequence[tuple[Cell, Mapping[str, float | None]]], known: Mapping[str, Any], label: str
+) -> None:
     names = [name for name in known if known[name].is_ours and name != OURS]
     for name, colour, marker in zip(names, (RED, ORANGE, GREEN, PINK, BROWN), "sD^vP", strict=False):
         points = [
@@ -434,7 +444,8 @@ def _ablated(axes: Any, rows: Sequence[tuple[Cell, Mapping[str, float | None]]],
     axes.axvline(1, color=INK, linewidth=0.9)
     axes.set_yticks(range(len(rows)), [cell.name for cell, _ in rows])
     axes.set(xlabel=label, ylim=(len(rows) - 0.4, -0.6))
-    axes.set_xscale("log")
-    _log(axes.xaxis, lambda value: f"{value:g}")
+    if max([ratio for _, ratios in rows for ratio in ratios.values() if ratio], default=1.0) > 4:
+        axes.set_xscale("log")
+        _log(axes.xaxis, lambda value: f"{value:g}")
     axes.grid(axis="both")
-    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
+    axes.legend(fontsize=7.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=0.8, handlelength=1)

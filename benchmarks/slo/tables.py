@@ -1,0 +1,225 @@
+"""The tables of a report, as HTML."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+from scipy.stats import t as student
+
+from benchmarks.slo.estimators import Judged
+from benchmarks.slo.plan import FEW_DEVICES, OURS, Cell
+from benchmarks.slo.reading import complete
+from benchmarks.slo.report import Found, rates_of
+from benchmarks.slo.running import Done
+from benchmarks.slo.systems import DROPPING, UNDROPPED
+from benchmarks.slo.verdicts import LEVEL, good_of, tail_of
+
+
+class Goal(NamedTuple):
+    """What is wanted of a number of the last line; it is met from there on, up or down."""
+
+    name: str
+    told: str
+    wanted: str
+    is_met: Any
+    """(value) -> bool."""
+
+
+GOALS = (
+    Goal("p99_ratio_bursty_min", "p99 of the best baseline by ours, nothing dropped, equal cost: least of bursty cells",
+         "1.4 or more", lambda value: value >= 1.4),
+    Goal("p99_ratio_bursty_max", "the same: the most", "2.5 or more", lambda value: value >= 2.5),
+    Goal("cost_saving_at_equal_p99_max", "share of device-seconds spared at equal p99: the most of any cell",
+         "0.29 or more", lambda value: value >= 0.29),
+    Goal("cost_saving_at_99_attainment_vs_reactive_max", "spared where 99 % are in time, against reactive scaling",
+         "0.7 or more", lambda value: value >= 0.7),
+    Goal("cost_saving_at_99_attainment_max", "the same, against the cheapest of all baselines", "", lambda value: True),
+    Goal("goodput_vs_best_baseline_min", "goodput by the best baseline's, everything on, equal cost: the least",
+         "0.97 or more", lambda value: value >= 0.97),
+    Goal("steady_overload_goodput_vs_capacity", "goodput under steady overload by the capacity bound: the least",
+         "0.97 or more", lambda value: value >= 0.97),
+)  # fmt: skip
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """Cells are HTML already; the first column is left-aligned, the others to the right."""
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    attribute = f' class="{kind}"' if kind else ""
+    return f"<div class=wide><table{attribute}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    return "–" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def with_interval(values: Sequence[float], form: str = ",.0f") -> str:
+    """The mean and half its interval over seeds; ∞ where a seed's is infinite."""
+    if not all(map(math.isfinite, values)):
+        return "∞"
+    mean = format(statistics.fmean(values), form)
+    if len(values) < 2:
+        return mean
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread
+    return f"{mean} <small>± {half:{form}}</small>"
+
+
+def goals(summary: Mapping[str, Any], live: Mapping[str, Any] | None) -> str:
+    """What was wanted, and what was found."""
+    rows = []
+    for goal in GOALS:
+        value = summary.get(goal.name)
+        met = "" if not goal.wanted or value is None else "met" if goal.is_met(value) else "missed"
+        rows.append((escape(goal.told), "not measured" if value is None else f"{value:.3g}", goal.wanted, met))
+    errors = (live or {}).get("sim_vs_live_error") or {}
+    for name, most in (("throughput", 0.15), ("p50", 0.15), ("p99", 0.25)):
+        error = errors.get(name)
+        met = "" if error is None else "met" if error <= most else "missed"
+        told = "not measured" if error is None else f"{error:.3g}"
+        rows.append((f"simulated against live: the largest error of {name}", told, f"{most:g} or less", met))
+    for devices, us in summary.get("us_per_task", {}).items():
+        most = 60 if int(devices) <= FEW_DEVICES else 90
+        told = f"CPU of one core for a simulated task at {devices} devices, µs"
+        rows.append((told, f"{us:.0f}", f"{most} or less", "met" if us <= most else "missed"))
+    return table(("", "found", "wanted", ""), rows, "goals")
+
+
+def verdicts(found: Found) -> str:
+    """A line for each cell."""
+    rows = []
+    for cell, runs in found.items():
+        tail, good = tail_of(runs), good_of(runs)
+        row = [_linked(cell)]
+        if tail is None:
+            row += ["–"] * 3
+        else:
+            level = "" if tail.is_level else " <small>(cheaper throughout)</small>"
+            row += [_ratio(tail.p99_ratio, tail.low, tail.high), escape(tail.best) + level, number(tail.cost_saving)]
+        if good is None:
+            row += ["–"] * 5
+        else:
+            row += [number(good.goodput), _ratio(good.vs_best, good.low, good.high), escape(good.best)]
+            row += [number(good.saving_at_attainment), number(good.saving_on_reactive)]
+        rows.append(row)
+    headings = (
+        "cell", "p99 of the best / ours", "the best", "cost saved at our p99", "our goodput", "by the best's",
+        "the best", "cost saved at 99 %", "on reactive",
+    )  # fmt: skip
+    return table(headings, rows)
+
+
+def _ratio(value: float | None, low: float, high: float) -> str:
+    if value is None or not math.isfinite(high) or high > 1e6:
+        return number(value)
+    return f"{value:.3f} <small>[{low:.3f}, {high:.3f}]</small>"
+
+
+def anchor(cell: Cell) -> str:
+    return cell.name.replace("/", "-")
+
+
+def _linked(cell: Cell) -> str:
+    return f'<a href="#{anchor(cell)}">{escape(cell.name)}</a>'
+
+
+def ablations(found: Found) -> str:
+    """Ours with one part switched off, by ours."""
+    rows = []
+    for cell, runs in found.items():
+        tail, good = tail_of(runs), good_of(runs)
+        for told, ratios, known in (
+            ("p99 without / with", tail.ratios if tail else {}, UNDROPPED),
+            ("goodput with / without", good.ratios if good else {}, DROPPING),
+        ):
+            for name, ratio in ratios.items():
+                if known[name].is_ours:
+                    rows.append((_linked(cell), escape(name), told, number(ratio)))
+    return table(("cell", "system", "", "ratio"), rows) if rows else ""
+
+
+def estimators(found: Found) -> str:
+    """By load: how far each was off, of the present and one cold start ahead."""
+    kept: dict[tuple[str, str], list[Judged]] = {}
+    for cell, runs in found.items():
+        for run in runs:
+            for name, judged in run.estimators.items():
+                kept.setdefault((cell.load, name), []).append(judged)
+    rows = [
+        (escape(load), escape(name), *[number(statistics.fmean(values)) for values in zip(*each, strict=True)])
+        for (load, name), each in kept.items()
+    ]
+    headings = ("load", "estimator", "error now", "ahead", "of this too low", "too high", "s late at the last stage")
+    return table(headings, rows) if rows else ""
+
+
+def rates(found: Found) -> str:
+    """The highest steady rate at which 99 % are in time."""
+    by_pipeline = rates_of(found)
+    names = list(dict.fromkeys(name for each in by_pipeline.values() for name in each))
+    rows = [[escape(name), *[number(each.get(name)) for each in by_pipeline.values()]] for name in names]
+    return table(("system", *by_pipeline), rows) if rows else ""
+
+
+def simulated_and_live(live: Mapping[str, Any]) -> str:
+    """What the simulator predicted, and each live run."""
+    rows = []
+    for row in live.get("rows", ()):
+        cells = [escape(f"{row['case']}"), f"{row['rate']:.3g}"]
+        for name, form, times in (("throughput", ".3g", 1), ("p50_s", ".0f", 1000), ("p99_s", ".0f", 1000)):
+            seen = [format(times * run[name], form) for run in row["live"]]
+            cells += [format(times * row["simulated"][name], form), " ".join(seen)]
+        rows.append(cells)
+    headings = (
+        "case", "events/s", "throughput simulated", "live", "p50 simulated, ms", "live", "p99 simulated, ms", "live",
+    )  # fmt: skip
+    return table(headings, rows)
+
+
+def every_cell(found: Found) -> Iterator[str]:
+    """All systems at all headrooms, folded: a block for each cell."""
+    for cell, runs in found.items():
+        blocks = []
+        for drops in (False, True):
+            chosen = complete([run for run in runs if run.job.drops == drops])
+            if chosen:
+                seeds = sorted({run.job.seed for run in chosen})
+                told = "everything on" if drops else "nothing dropped"
+                numbers = ", ".join(map(str, seeds))
+                blocks.append(f"<h4>{told}; {'seed' if len(seeds) == 1 else 'seeds'} {numbers}</h4>" + _runs(chosen))
+        bursty = " <small>bursty</small>" if cell.is_bursty else ""
+        summary = f"<summary>{escape(cell.name)}{bursty}</summary>"
+        yield f'<details id="{anchor(cell)}">{summary}{"".join(blocks)}</details>'
+
+
+def _runs(runs: Sequence[Done]) -> str:
+    grouped: dict[tuple[bool, str, float], list[Done]] = {}
+    for run in runs:
+        grouped.setdefault((run.job.system != OURS, run.job.system, run.job.headroom), []).append(run)
+    rows = []
+    for (_, system, headroom), same in sorted(grouped.items(), key=lambda item: item[0]):
+        all_ = [run.figures for run in same]
+        dropped = [f"{escape(stage)} {statistics.fmean([each.dropped[stage] for each in all_]):,.0f}"
+                   for stage in all_[0].dropped if any(each.dropped[stage] for each in all_)]  # fmt: skip
+        rows.append(
+            (
+                f"<b>{escape(system)}</b>" if system == OURS else escape(system),
+                f"{headroom:g}",
+                with_interval([each.device_s for each in all_]),
+                with_interval([100 * each.goodput for each in all_], ".1f"),
+                with_interval([1000 * each.p50_s for each in all_]),
+                with_interval([1000 * each.p99_s for each in all_]),
+                with_interval([1000 * each.p99_all_s for each in all_]),
+                with_interval([100 * each.wasted_s / max(each.busy_s, 1e-9) for each in all_], ".1f"),
+                ", ".join(dropped) or "–",
+            )
+        )
+    headings = (
+        "system", "headroom", "device-seconds", "in time, %", "p50, ms", "p99, ms", "p99 of all, ms", "wasted, %",
+        "dropped",
+    )  # fmt: skip
+    return table(headings, rows, "runs")
