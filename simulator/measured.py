@@ -32,7 +32,7 @@ class Overhead:
     client_s: float
     """Between the client and the gateway, both ways."""
     cpu_s: float
-    """What each end of a hop keeps its process and a core busy: half a hop, and what follows when the message is off."""
+    """What each end of a hop keeps its process and a core busy: half a hop, and what follows once it is sent."""
     cores: int
 
 

@@ -26,7 +26,6 @@ from benchmarks.slo.live import chain, collisions
 from benchmarks.slo.live.overhead import measured_overhead
 from benchmarks.slo.live.report import lines_of, summary_of
 from benchmarks.slo.live.running import Live, Taken
-from covey.services.scheduler.settings import EstimatorKind
 from covey.simulator.measured import Overhead
 
 OUT = Path("runs/slo-live")
@@ -50,10 +49,10 @@ class Pieces:
     async def run(self, piece: str, seed: int, overhead: Overhead) -> Row:
         """A piece, live and simulated."""
         profile = await self._profile(piece)
-        for _ in range(TRIES):
-            live = await self._live(piece, profile, seed)
-            if not live.is_spoilt:
-                break
+        live = await self._live(piece, profile, seed)
+        for _ in range(TRIES - 1):
+            if live.is_spoilt:
+                live = await self._live(piece, profile, seed)
         simulated = await asyncio.to_thread(self._simulated, piece, profile, seed, overhead)
         return {
             "piece": piece,
