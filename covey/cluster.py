@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from covey.embedded_valkey import valkey_process
 from covey.errors import NotFound, Unavailable
 from covey.loading import load_pipeline
 from covey.registry import Member, Registry
-from covey.settings import environment_with
+from covey.settings import PREFIX, environment_with, variable_of
 from covey.tether import tethered
 from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.gateway_client import gateway_at
@@ -71,9 +71,12 @@ class LocalCluster:
         redis_url: str = "",
         settings: Mapping[str, str] | None = None,
         settings_of: Mapping[str, Mapping[str, str]] | None = None,
+        together: bool = False,
     ) -> None:
         """`listen` is the gateway's; logs go to `folder`; `settings` are more COVEY_* variables for every service, and
         `settings_of` for single ones (datastore-1, scheduler, worker-1, gateway), whatever they would have otherwise.
+        `together` has a process for each node, in which its services share a loop (see `covey.together`): host-1 has
+        the scheduler as well. The gateway, and a node's second worker, have processes of their own in any case.
 
         Without a `redis_url` the cluster has a Valkey of its own, which forgets everything at the end.
         """
@@ -86,6 +89,7 @@ class LocalCluster:
         self._settings_of = dict(settings_of or {})
         self._homes = [f"node-{number}{self._suffix}" for number in range(1, nodes + 1)]
         self._plan = self._planned(workers, listen)
+        self._hosts = self._shared(nodes) if together else {name: [name] for name in self._plan}
         self._children: dict[str, Child] = {}
         self._members: dict[str, Member] = {}
         self._deaths: asyncio.Queue[Death] = asyncio.Queue()
@@ -95,13 +99,15 @@ class LocalCluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """The running processes by name: valkey, datastore-1, scheduler, worker-1, gateway and so on."""
+        """The running processes by name: valkey, datastore-1, scheduler, worker-1, gateway and so on; or valkey, host-1
+        and so on."""
         return {name: child.pid for name, child in self._children.items() if child.running}
 
     @property
     def parts(self) -> list[Part]:
-        """The running processes with where they listen and log."""
-        return [self._part(child) for child in self._children.values() if child.running]
+        """What runs, with where it listens and logs."""
+        running = [(name, child) for name, child in self._children.items() if child.running]
+        return [self._part(part, child) for name, child in running for part in self._hosts.get(name, [name])]
 
     async def death(self) -> Death:
         """Wait until a child dies that nobody has asked to stop; each death is told once."""
@@ -121,8 +127,8 @@ class LocalCluster:
             registry = ValkeyRegistry(await stack.enter_async_context(valkey_client(self._redis_url)))
             await registry.publish(TENANT, declaration)
             stack.push_async_callback(self._stop)
-            for name, settings in self._plan.items():
-                await self._start(name, settings)
+            for process, services in self._hosts.items():
+                await self._start(process, services)
             await self._wait_until_ready(registry, declaration.pipeline)
             self._stack = stack.pop_all()
         return self
@@ -157,18 +163,35 @@ class LocalCluster:
         stack.callback(self._expect_ends)
         self._watch(Child(VALKEY, log, process))
 
-    async def _start(self, name: str, settings: Mapping[str, str]) -> None:
-        common = {
-            "COVEY_ID": self._id(name),
-            "COVEY_REDIS_URL": self._redis_url,
-            "COVEY_LISTEN": "127.0.0.1:0",
-            "COVEY_ADVERTISE": "",
-            "COVEY_GRACE_S": str(GRACE_S[_kind(name)]),
-        }
-        command = tethered([sys.executable, "-m", f"covey.services.{_kind(name)}"])
-        own = self._settings_of.get(name, {})
-        environment = environment_with({**self._settings, **common, **settings, **own}, _shared_folder())
-        self._watch(await start_child(name, command, environment, self._folder))
+    def _shared(self, nodes: int) -> dict[str, list[str]]:
+        """Processes by name, each with its services: one for each node, and one for whatever else there is.
+
+        Between the gateway and the rest two cores share the work best, and no stage's code keeps clients waiting.
+        """
+        hosts: dict[str, list[str]] = {}
+        for number in range(1, nodes + 1):
+            own = [f"datastore-{number}", f"worker-{number}", *((SCHEDULER,) if number == 1 else ())]
+            hosts[f"host-{number}"] = [name for name in own if name in self._plan]
+        placed = [name for services in hosts.values() for name in services]
+        return hosts | {name: [name] for name in self._plan if name not in placed}
+
+    async def _start(self, process: str, services: Sequence[str]) -> None:
+        settings = {**self._settings, "COVEY_REDIS_URL": self._redis_url}
+        for name in services:
+            kind = _kind(name)
+            common = {
+                "COVEY_ID": self._id(name),
+                "COVEY_LISTEN": "127.0.0.1:0",
+                "COVEY_ADVERTISE": "",
+                "COVEY_GRACE_S": str(GRACE_S[kind]),
+            }
+            own = {**common, **self._plan[name], **self._settings_of.get(name, {})}
+            settings |= {variable_of(variable.removeprefix(PREFIX), kind): text for variable, text in own.items()}
+        kinds = [_kind(name) for name in services]
+        program = ["covey.together", *kinds] if len(kinds) > 1 else [f"covey.services.{kinds[0]}"]
+        command = tethered([sys.executable, "-m", *program])
+        environment = environment_with(settings, _shared_folder())
+        self._watch(await start_child(process, command, environment, self._folder))
 
     def _watch(self, child: Child) -> None:
         self._children[child.name] = child
@@ -220,23 +243,33 @@ class LocalCluster:
     def _id(self, name: str) -> str:
         return f"{name}{self._suffix}"
 
-    def _part(self, child: Child) -> Part:
-        unregistered = Member("", child.name, self._redis_url if child.name == VALKEY else "")
-        member = self._members.get(self._id(child.name), unregistered)
-        return Part(child.name, child.pid, member.address, member.node, member.device, child.log)
+    def _part(self, name: str, child: Child) -> Part:
+        unregistered = Member("", name, self._redis_url if name == VALKEY else "")
+        member = self._members.get(self._id(name), unregistered)
+        return Part(name, child.pid, member.address, member.node, member.device, child.log)
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
         """Stop kind after kind. Whatever interrupts it, no service runs any more when it ends."""
         self._expect_ends()
-        services = [child for child in self._children.values() if child.name in self._plan]
+        running = [child for child in self._children.values() if child.name in self._hosts]
         try:
-            for kind, grace_s in GRACE_S.items():
-                await stop_children([child for child in services if _kind(child.name) == kind], grace_s + KILL_AFTER_S)
+            for first in GRACE_S:  # what has a scheduler stops before what has none, and so on
+                stopping = {child: self._graces_s(child) for child in running if self._stops_first(child) == first}
+                await stop_children(list(stopping), max(stopping.values(), default=0.0) + KILL_AFTER_S)
         finally:
-            for child in services:
+            for child in running:
                 child.kill()
+
+    def _stops_first(self, child: Child) -> str:
+        """The kind of the child's services that is the first to stop."""
+        kinds = {_kind(name): None for name in self._hosts[child.name]}
+        return next(kind for kind in GRACE_S if kind in kinds)
+
+    def _graces_s(self, child: Child) -> float:
+        """How long the child may take: its services stop one after the other."""
+        return sum(GRACE_S[_kind(name)] for name in self._hosts[child.name])
 
     def _expect_ends(self) -> None:
         self._stopping = True

@@ -45,6 +45,10 @@ class Status(enum.StrEnum):
     UNAUTHENTICATED = "UNAUTHENTICATED"
 
 
+OK = Status.OK
+"""Asked for with every task: in Python 3.11 an enum's attribute takes 0.1 us to look up, and a name next to nothing."""
+
+
 class Reason(enum.StrEnum):
     """Why, one step finer than the status: `google.rpc.ErrorInfo.reason` and the label of the drop counters."""
 

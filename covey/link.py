@@ -38,6 +38,10 @@ class Link(Protocol[Out, In]):
         """Who is at the other end, for people."""
 
     @property
+    def near(self) -> bool:
+        """Whether the other end is in this process: what is sent is then handed over as it is, however large."""
+
+    @property
     def queued(self) -> int:
         """How many messages wait to be written: grows when the other end reads slowly."""
 
@@ -106,6 +110,8 @@ class _Pipe(Generic[T]):
 
 class _MemoryEnd(Generic[A, B]):
     """One end of a memory link."""
+
+    near = True
 
     def __init__(self, peer: str, outward: _Pipe[A], inward: _Pipe[B]) -> None:
         self.peer = peer

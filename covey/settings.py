@@ -19,8 +19,9 @@ _TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false":
 S = TypeVar("S")
 
 
-def read_settings(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
+def read_settings(kind: type[S], environment: Mapping[str, str] | None = None, *, service: str = "") -> S:
     """The settings of a process: the field `lease_s` is read from `COVEY_LEASE_S`, and an absent one has its default.
+    A service looks first at what is meant for it alone, `COVEY_<SERVICE>_LEASE_S`.
 
     Fields are str, int, float, bool, Path, tuple[str, ...] (comma-separated), or one of these or None (empty text).
     Raises InvalidArgument, naming the variable, for text that does not fit and for a field that has neither text nor
@@ -30,12 +31,18 @@ def read_settings(kind: type[S], environment: Mapping[str, str] | None = None) -
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # a dataclass, by contract
-        variable = PREFIX + field.name.upper()
+        own, shared = variable_of(field.name, service), variable_of(field.name)
+        variable = own if own in texts else shared
         if variable in texts:
             values[field.name] = _value(variable, texts[variable].strip(), hints[field.name])
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise InvalidArgument(f"{variable} is not set, and there is no default for it")
     return kind(**values)
+
+
+def variable_of(field: str, service: str = "") -> str:
+    """The variable that a field is read from: every service's, or the one of a single kind."""
+    return PREFIX + f"{service}_{field}".lstrip("_").upper()
 
 
 def _value(variable: str, text: str, hint: Any) -> Any:

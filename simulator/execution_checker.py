@@ -106,7 +106,7 @@ class ExecutionChecker:
     def _note_admission(self, scheduler: SchedulerProcess, event: str) -> None:
         cascade = scheduler.core.state.cascades.get(event_identity(SCOPE, event))
         if cascade is not None:  # else it was refused, or known
-            self._order[scheduler.epoch, event] = cascade.sequence
+            self._order[scheduler.epoch, event] = cascade.urgency.sequence
 
     def _note_batch(self, scheduler: SchedulerProcess, run: RunBatch) -> None:
         """A task identity has one number in one life of its cascade; another one was made from the same parent."""
@@ -114,7 +114,7 @@ class ExecutionChecker:
             cascade = scheduler.core.state.cascades.get(event_identity(SCOPE, task.event_id))
             if cascade is None:
                 continue  # it ended in the very step that dispatched this
-            life = (scheduler.epoch, cascade.sequence, cascade.restarts)
+            life = (scheduler.epoch, cascade.urgency.sequence, cascade.restarts)
             made = self._made.setdefault(task.event_id, {})
             number, known_life = made.setdefault(task.identity, (task.number, life))
             if known_life != life:

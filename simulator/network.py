@@ -6,6 +6,7 @@ nobody is told before the cut heals or a side gives up on its own. Order holds w
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -61,14 +62,20 @@ class End:
 
     def lands_at(self, instant: float) -> float:
         """When what is sent now arrives, behind everything that was sent before."""
-        self._arrives_at = max(self._arrives_at, instant)
+        if instant > self._arrives_at:
+            self._arrives_at = instant
         return self._arrives_at
 
     def take(self, messages: Sequence[Any] | None) -> None:
         """Messages arrive (None: the end of the link)."""
-        if self.is_open and self.owner.alive:
+        owner = self.owner
+        if not self.is_open or not owner.alive:
+            return
+        if messages is None or self._inward or owner.paused_until > owner.world.now:
             self._inward.append(messages)
             self._hand_in()
+        else:
+            owner.heard(self, messages)
 
     def _hand_in(self) -> None:
         owner = self.owner
@@ -106,7 +113,7 @@ class Network:
         """One way: a floor, and an exponential tail that grows with `slowness`."""
         floor = self._local_s if end.owner.host == end.other.owner.host else self._remote_s
         spread = 0.2 if self.slowness == 1.0 else self.slowness
-        return floor + self._rng.expovariate(1.0) * floor * spread
+        return floor - math.log(1.0 - self._rng.random()) * floor * spread
 
     def dial(self, dialer: Process[Any, Any], name: str, kind: str, then: Callable[[End | None], None]) -> None:
         """Open a link to the process of that name; `then` is told of it, or of None."""

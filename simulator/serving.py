@@ -174,7 +174,9 @@ class _Run:
             assert isinstance(profile.curve, LatencyTable)
             tables[stage] = profile.curve
         nodes = -(-devices // DEVICES_PER_NODE)
-        self.mesh = Mesh(world, Size(nodes, devices, nodes), self.cascades, tables, self, Ways(network=network, serving=serving))
+        self.mesh = Mesh(
+            world, Size(nodes, devices, nodes), self.cascades, tables, self, Ways(network=network, serving=serving)
+        )
         self.start = READY_S + max(profile.cold_s for profile in pipeline.profiles.values())
         self.sent_at = array("d")
         self.ended_at = array("d")

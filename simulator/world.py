@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -34,6 +35,8 @@ class World:
         self.happened = 0
         self.births = 0
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._at_once: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        """What is to happen at this very instant, after what the heap has for it: that was planned before."""
         self._count = 0
         self._digest = hashlib.blake2b(digest_size=16)
 
@@ -43,23 +46,31 @@ class World:
 
     def at(self, when: float, act: Callable[..., None], *args: Any) -> None:
         """Have `act(*args)` happen at the instant `when`, after what was planned for the same instant before."""
-        self._count += 1
-        heapq.heappush(self._heap, (when if when > self.now else self.now, self._count, act, args))
+        if when > self.now:
+            self._count += 1
+            heapq.heappush(self._heap, (when, self._count, act, args))
+        else:
+            self._at_once.append((act, args))
 
     def after(self, delay_s: float, act: Callable[..., None], *args: Any) -> None:
         self.at(self.now + delay_s, act, *args)
 
-    def run(self, until: float, is_done: Callable[[], bool] = lambda: False) -> bool:
+    def run(self, until: float, is_done: Callable[[], bool] | None = None) -> bool:
         """Let time pass up to `until`, or until `is_done`; whether it came to be done."""
-        heap = self._heap
-        while heap and heap[0][0] <= until:
-            self.now, _, act, args = heapq.heappop(heap)
+        heap, at_once = self._heap, self._at_once
+        while True:
+            if at_once and not (heap and heap[0][0] <= self.now):
+                act, args = at_once.popleft()
+            elif heap and heap[0][0] <= until:
+                self.now, _, act, args = heapq.heappop(heap)
+            else:
+                break
             self.happened += 1
             act(*args)
-            if is_done():
+            if is_done is not None and is_done():
                 return True
         self.now = max(self.now, until)
-        return is_done()
+        return is_done is not None and is_done()
 
     def note(self, text: str) -> None:
         """Add to the trace, which is kept as a hash."""
@@ -141,24 +152,26 @@ class Process(Generic[S, C]):
     def _step(self) -> None:
         if not self.alive:
             return
-        now = self.world.now
+        world, core = self.world, self.core
+        now = world.now
         if now < self.paused_until:
-            self.world.at(self.paused_until, self._step)
+            world.at(self.paused_until, self._step)
             return
         self._step_is_due = False
         stimuli, self._inbox = self._inbox, []
-        commands = self.core.handle(stimuli, now)
-        if commands and self.world.is_traced:
-            self.world.note(f"{self.name} {' '.join([_words(command) for command in commands])}")
+        commands = core.handle(stimuli, now)
+        if commands and world.is_traced:
+            world.note(f"{self.name} {' '.join([_words(command) for command in commands])}")
         self._observer.stepped(self, stimuli, commands)
         for command in commands:
             self.perform(command)
-        self.flush()
+        if self.unsent:
+            self.flush()
         self._free_at = now + STEP_S
-        wake_at = self.core.wake_at
+        wake_at = core.wake_at
         if wake_at is not None and (self._wake_at is None or wake_at < self._wake_at):
             self._wake_at = max(wake_at, self._free_at)
-            self.world.at(self._wake_at, self._wake, self._wake_at)
+            world.at(self._wake_at, self._wake, self._wake_at)
 
     def _wake(self, wake_at: float) -> None:
         if self._wake_at != wake_at:

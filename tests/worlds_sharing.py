@@ -32,9 +32,9 @@ NODE = Node("node-a", "a:1")
 class Counted:
     """A link that counts what a datastore says, and how much of it was payload."""
 
-    def __init__(self, link: Link[Any, Any], heard: list[Any], said: list[Any]) -> None:
+    def __init__(self, link: Link[Any, Any], heard: list[Any], said: list[Any], near: bool = False) -> None:
         self._link, self._heard, self._said = link, heard, said
-        self.peer, self.queued = link.peer, 0
+        self.peer, self.queued, self.near = link.peer, 0, near
 
     def send(self, message: Any) -> None:
         self._said.append(message)
@@ -105,10 +105,17 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path | None, seen: Path | None = None, bytes_max: int = 1 << 20, ring_max: int = 1 << 20
+    folder: Path | None, seen: Path | None = None, bytes_max: int = 1 << 20, ring_max: int = 1 << 20, near: bool = False
 ) -> AsyncIterator[World]:
-    """A datastore that shares below `folder` if there is one, and a client that does below `seen`, else there too."""
+    """A datastore that shares below `folder` if there is one, and a client that does below `seen`, else there too: a
+    process of its own, unless it is `near`."""
     network = MemoryNetwork()
+
+    @asynccontextmanager
+    async def dial(address: str) -> AsyncIterator[Link[Any, Any]]:
+        async with network.dial(address) as link:
+            yield Counted(link, [], [], near)
+
     heard: list[Any] = []
     said: list[Any] = []
     here = seen or folder
@@ -118,7 +125,7 @@ async def world(
         SharedFiles(here) as shared,
         SharedRing(here, ring_max) as ring,
     ):
-        client = DatastoreClient(network.dial, CLOCK, shared=shared, ring=ring)
+        client = DatastoreClient(dial, CLOCK, shared=shared, ring=ring)
         shell = make_datastore(NODE.id, NODE.address, MemoryStorage(CLOCK), CLOCK, sharing=sharing)
         network.listen(NODE.address, lambda link: shell.serve_exchange(Counted(link, heard, said)))
         network.listen("lead", shell.serve_lead)

@@ -11,6 +11,7 @@ benchmarks/README.md for how to read it.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import tempfile
@@ -20,6 +21,9 @@ from benchmarks.grouping.report import commit, machine
 from benchmarks.wire.core import NAME as CORE
 from benchmarks.wire.core import CoreFigures, measured_apart
 from benchmarks.wire.experiment import Cell, Experiment
+from benchmarks.wire.kept import NAME as KEPT
+from benchmarks.wire.kept import Kept
+from benchmarks.wire.kept import tell as kept_loops
 from benchmarks.wire.plan import FULL, QUICK, chosen, missing, subjects
 from benchmarks.wire.report import COLUMNS, Findings, row
 from covey.clock import MonotonicClock
@@ -42,10 +46,10 @@ def main() -> None:
     if options.repeats is not None:
         effort = effort._replace(repeats=options.repeats)
     cells = [(subject, loads) for subject in subjects() if (loads := chosen(options.only or effort.cells, subject))]
-    if not cells and options.only != [CORE]:
+    if not cells and not {CORE, KEPT} & {*options.only}:
         raise SystemExit(f"no cell is named {' or '.join(options.only)}; --list names all")
     if options.list:
-        print("\n".join([*(f"{subject.id}/{load}" for subject, loads in cells for load in loads), CORE]))
+        print("\n".join([*(f"{subject.id}/{load}" for subject, loads in cells for load in loads), CORE, KEPT]))
         return
     clock = MonotonicClock()
     started = clock.now()
@@ -68,10 +72,13 @@ def main() -> None:
     core: CoreFigures | None = None
     if not options.only or CORE in options.only:
         core = measured_apart(effort.groups_max)
+    loops: dict[str, Kept] = {}
+    if not options.only or KEPT in options.only:
+        loops = asyncio.run(kept_loops(effort.kept_s))
     findings = Findings(played)
     print(findings.tables())
     print(f"{clock.now() - started:.0f} s in all")
-    print(json.dumps(findings.summary(core)))
+    print(json.dumps(findings.summary(core, loops)))
 
 
 if __name__ == "__main__":

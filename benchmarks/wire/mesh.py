@@ -1,10 +1,14 @@
-"""Covey: a gateway, a scheduler, a datastore, a worker and Valkey as processes, asked through `covey.client`."""
+"""Covey: a gateway, a scheduler, a datastore, a worker and Valkey, asked through `covey.client`.
+
+Each is a process (`covey-…`), or all but the gateway and Valkey share one, as `covey up --together` has it
+(`together-…`).
+"""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,7 @@ from covey.cluster import LocalCluster
 from covey.errors import CoveyError, Status
 from covey.model import Outcome
 
+APART, TOGETHER = "covey", "together"
 SOURCES = 64
 """A client's requests are those of so many sources, in turn: a group each."""
 DEADLINE_S = 10.0
@@ -50,9 +55,11 @@ ValueOf = Callable[[bytes], Any]
 
 
 @asynccontextmanager
-async def mesh(app: str, folder: Path) -> AsyncIterator[Running]:
+async def mesh(
+    app: str, folder: Path, *, together: bool, settings: Mapping[str, str] = SETTINGS
+) -> AsyncIterator[Running]:
     """One node with one worker."""
-    async with LocalCluster(app, folder=folder, nodes=1, workers=1, settings=SETTINGS) as cluster:
+    async with LocalCluster(app, folder=folder, nodes=1, workers=1, settings=settings, together=together) as cluster:
         yield Running(cluster.address, {name.removesuffix("-1"): pid for name, pid in cluster.pids.items()})
 
 
@@ -115,8 +122,8 @@ async def by_stream(workload: Workload, address: str) -> AsyncIterator[Call]:
 def subjects() -> list[Subject]:
     """`Send` and `Stream` with every workload; programs that are the same share their mesh."""
     found = []
-    for name, (app, _) in APPS.items():
-        servers = Servers(f"covey {app}", functools.partial(mesh, app))
+    for (name, (app, _)), setup in itertools.product(APPS.items(), (APART, TOGETHER)):
+        servers = Servers(f"{setup} {app}", functools.partial(mesh, app, together=setup == TOGETHER))
         for way, connect in (("send", by_send), ("stream", by_stream)):
-            found.append(Subject(f"covey-{way}", name, servers, functools.partial(connect, WORKLOADS[name])))
+            found.append(Subject(f"{setup}-{way}", name, servers, functools.partial(connect, WORKLOADS[name])))
     return found

@@ -30,25 +30,28 @@ class Effort(NamedTuple):
     resolution: float
     """A search for the highest rate ends when what holds and what doesn't are this close."""
     groups_max: int
+    kept_s: float
+    """How long the loops are watched."""
 
 
 ASKED = (
     *("floor-hop/*/closed-64", "floor-unary/64B/closed-64", "floor-edge/64B/closed-1"),
-    *("floor-streams/64B/closed-64", "floor-streams/64B/open", "covey-stream/64B/closed-64", "covey-stream/64B/open"),
-    *("covey-send/64B/closed-1", "covey-send/64B/closed-64", "covey-send/150KB/closed-64"),
+    *("*-stream*/64B/closed-64", "*-stream*/64B/open"),
+    *("*-send/64B/closed-1", "*-send/64B/closed-64", "*-send/150KB/closed-64"),
     *("*/three/closed-64", "*/mlp/closed-64", "*/mlp/open", "*/mlp/half"),
 )
 """What the last line is made of, and the closed loops from half of whose rate the searches start."""
 
 FULL = Effort(
-    (*ASKED, "*/closed-*", "*/64B/open", "floor-hop/150KB/open", "covey-*/150KB/open"),
+    (*ASKED, "*/closed-*", "*/64B/open", "floor-hop/150KB/open", "*-send/150KB/open", "*-stream/150KB/open"),
     repeats=3,
     closed_s=3.0,
     open_s=3.0,
     resolution=0.08,
     groups_max=1_000_000,
+    kept_s=30.0,
 )
-QUICK = Effort(ASKED, repeats=1, closed_s=1.0, open_s=1.0, resolution=0.15, groups_max=100_000)
+QUICK = Effort(ASKED, repeats=1, closed_s=1.0, open_s=1.0, resolution=0.15, groups_max=100_000, kept_s=10.0)
 
 
 def subjects() -> list[Subject]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.wire.client import CLIENT
 from benchmarks.wire.core import CoreFigures
 from benchmarks.wire.experiment import Cell
+from benchmarks.wire.kept import Kept
+from benchmarks.wire.mesh import APART, TOGETHER
 from benchmarks.wire.plan import HALF, OPEN
 
 COLUMNS = (
@@ -55,36 +57,41 @@ class Findings:
             lines.append(f"{name:34} " + " ".join(f"{part:>24}" for part in parts))
         return "\n".join(lines)
 
-    def summary(self, core: CoreFigures | None) -> dict[str, Any]:
+    def summary(self, core: CoreFigures | None, loops: Mapping[str, Kept]) -> dict[str, Any]:
         """The object of the last line; what was not measured is null."""
-        send, unary = "covey-send/64B/closed-64", "floor-unary/64B/closed-64"
-        mlp, triton = "covey-stream/mlp", self._best(TRITON, "mlp")
-        python, three = self._best(PYTHON_PEERS, "mlp"), "covey-send/three/closed-64"
-        halves = self._named((*TRITON, *PYTHON_PEERS), "mlp", HALF)
-        half = min([self._median(name, p99) for name in halves], default=math.nan)
-        events = self._found.get(send, [])
-        ratios = {
-            "send_vs_unary_chain": self._ratio(send, unary, rate),
-            "send_vs_one_hop": self._ratio(send, "floor-hop/64B/closed-64", rate),
-            "idle_p50_vs_floor": self._ratio("covey-send/64B/closed-1", "floor-edge/64B/closed-1", p50),
-            "stream_rate_vs_floor": self._ratio("covey-stream/64B/open", "floor-streams/64B/open", rate),
-            "mlp_stream_vs_triton": self._median(f"{mlp}/open", rate) / triton,
-            "mlp_send_vs_triton": self._median("covey-send/mlp/open", rate) / triton,
-            "mlp_stream_vs_best_python_peer": self._median(f"{mlp}/open", rate) / python,
-            "composition_vs_ray_tuned": self._ratio(three, "ray-tuned/three/closed-64", rate),
-            "composition_vs_ray_default": self._ratio(three, "ray-default/three/closed-64", rate),
-            "payload_150k_vs_floor": self._ratio("covey-send/150KB/closed-64", "floor-hop/150KB/closed-64", rate),
-            "p99_vs_best_peer_at_half_load": self._median(f"{mlp}/{HALF}", p99) / half,
-        }
+        events = self._found.get(f"{APART}-send/64B/closed-64", [])
         return {
-            **{name: _rounded(ratio) for name, ratio in ratios.items()},
+            **self._ratios(TOGETHER),
+            "apart": self._ratios(APART),
             "cpu_us_per_event": {
                 role: _rounded(_median([cell.figures.cpu_us[role] for cell in events]))
                 for role in ("gateway", "scheduler", "worker")
             },
             "core_us_per_stimulus": _rounded(core.us_per_stimulus) if core else None,
             "gc_pause_ms_max": _rounded(core.gc_pause_ms_max) if core else None,
+            "loop_kept": {service: kept._asdict() for service, kept in loops.items()} or None,
         }
+
+    def _ratios(self, setup: str) -> dict[str, float | None]:
+        """What one set-up of ours comes to against floors and peers."""
+        send, stream = f"{setup}-send", f"{setup}-stream"
+        triton, python = self._best(TRITON, "mlp"), self._best(PYTHON_PEERS, "mlp")
+        halves = self._named((*TRITON, *PYTHON_PEERS), "mlp", HALF)
+        half = min([self._median(name, p99) for name in halves], default=math.nan)
+        ratios = {
+            "send_vs_unary_chain": self._ratio(f"{send}/64B/closed-64", "floor-unary/64B/closed-64", rate),
+            "send_vs_one_hop": self._ratio(f"{send}/64B/closed-64", "floor-hop/64B/closed-64", rate),
+            "idle_p50_vs_floor": self._ratio(f"{send}/64B/closed-1", "floor-edge/64B/closed-1", p50),
+            "stream_rate_vs_floor": self._ratio(f"{stream}/64B/open", "floor-streams/64B/open", rate),
+            "mlp_stream_vs_triton": self._median(f"{stream}/mlp/open", rate) / triton,
+            "mlp_send_vs_triton": self._median(f"{send}/mlp/open", rate) / triton,
+            "mlp_stream_vs_best_python_peer": self._median(f"{stream}/mlp/open", rate) / python,
+            "composition_vs_ray_tuned": self._ratio(f"{send}/three/closed-64", "ray-tuned/three/closed-64", rate),
+            "composition_vs_ray_default": self._ratio(f"{send}/three/closed-64", "ray-default/three/closed-64", rate),
+            "payload_150k_vs_floor": self._ratio(f"{send}/150KB/closed-64", "floor-hop/150KB/closed-64", rate),
+            "p99_vs_best_peer_at_half_load": self._median(f"{stream}/mlp/{HALF}", p99) / half,
+        }
+        return {name: _rounded(ratio) for name, ratio in ratios.items()}
 
     def _named(self, kinds: Sequence[str], workload: str, load: str) -> list[str]:
         """The cells of subjects of these kinds, such as `triton-batched`."""

@@ -29,6 +29,9 @@ def up(
     redis_url: Annotated[
         str, typer.Option(envvar="COVEY_REDIS_URL", help="A Valkey or Redis to use, instead of one of its own.")
     ] = "",
+    together: Annotated[
+        bool, typer.Option("--together", help="One process for each node's services, beside the gateway: less latency.")
+    ] = False,
     trace_to: Annotated[Path | None, typer.Option(help="Append every span to this file, as JSON lines.")] = None,
     profile: Annotated[
         Path | None,
@@ -52,6 +55,7 @@ def up(
             workers=workers,
             listen=f"127.0.0.1:{port}",
             redis_url=redis_url,
+            together=together,
             settings={**traced, **provisioned},
         )
         await _keep_up(cluster, folder)

@@ -292,7 +292,8 @@ class _Connection:
         lost: CoveyError = Unavailable(f"the link to the datastore at {self._address} was closed", Reason.HOME_LOST)
         try:
             async with self._dial(self._address) as link:
-                self._link, self._opening, self.shares, self.sees_ring = link, None, True, True
+                self._link, self._opening = link, None
+                self.shares = self.sees_ring = not link.near  # a neighbour is handed the payload itself
                 opening.set_result(link)
                 try:
                     await link.hear(partial(self._take, link))

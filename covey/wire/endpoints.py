@@ -28,6 +28,7 @@ from covey.v1 import datastore_pb2, scheduler_pb2, worker_pb2
 from covey.wire.channel import connected
 from covey.wire.convert import gateway, lead, worker
 from covey.wire.envelopes import Decode, Encode, plain_decoder, plain_encoder
+from covey.wire.neighbours import Neighbours, dialed_near
 from covey.wire.parts import FromDatastoreDecoder, FromDatastoreEncoder, ToDatastoreDecoder, ToDatastoreEncoder
 from covey.wire.server import Service
 from covey.wire.streams import AcceptedLinks, dialed
@@ -55,12 +56,23 @@ class Method(Generic[A, B]):
     def path(self) -> str:
         return f"/{self.service}/{self.name}"
 
-    def dialer(self, clock: Clock | None = None, credentials: grpc.ChannelCredentials | None = None) -> Dial[A, B]:
-        """Opens links to an address; raises Unavailable when nobody answers there."""
+    def dialer(
+        self,
+        neighbours: Neighbours | None = None,
+        *,
+        clock: Clock | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> Dial[A, B]:
+        """Opens links to an address, through memory to a neighbour; raises Unavailable when nobody answers there."""
         ticking = clock or MonotonicClock()
 
         @asynccontextmanager
         async def dial(address: str) -> AsyncIterator[Link[A, B]]:
+            near = neighbours.find(self.path, address) if neighbours else None
+            if near is not None:
+                async with dialed_near(near, ticking) as link:
+                    yield link
+                return
             async with (
                 connected(address, credentials) as channel,
                 dialed(channel, self.path, address, self.encode(), self.decode_back(), ticking) as link,
@@ -159,4 +171,4 @@ def _service(name: str, *methods: tuple[Method[Any, Any], AcceptedLinks[Any, Any
         for _, links in methods:
             links.hang_up()
 
-    return Service(name, add_to, hang_up)
+    return Service(name, add_to, hang_up, {method.path: links for method, links in methods})

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 
 from covey.errors import Unavailable
 from covey.wire.guard import Guard
+from covey.wire.neighbours import Accepts, Neighbours
 from covey.wire.options import SERVER
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,13 @@ def _nothing() -> None: ...
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service of a server: its full name, how it is added, and how its long-lived streams are ended."""
+    """One service of a server: its full name, how it is added, how its long-lived streams are ended, and who accepts
+    links to which of its methods."""
 
     name: str
     add_to: Callable[[grpc.aio.Server], None]
     hang_up: Callable[[], None] = _nothing
+    accepting: Mapping[str, Accepts] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -48,11 +51,14 @@ async def serve(
     services: Sequence[Service],
     address: str = LOOPBACK,
     *,
+    advertise: str = "",
+    neighbours: Neighbours | None = None,
     credentials: grpc.ServerCredentials | None = None,
     reflect: bool = False,
     grace_s: float = GRACE_S,
 ) -> AsyncIterator[str]:
-    """Serve until the body ends; gives the address that was bound (port 0 takes a free one).
+    """Serve until the body ends; gives the address that others dial: `advertise`, or what was bound (port 0 takes a
+    free one). Neighbours find the services there through memory.
 
     Raises Unavailable when the address can't be bound.
     """
@@ -68,8 +74,11 @@ async def serve(
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     bound = _bind(server, address, credentials)
     await server.start()
+    dialed = advertise or bound
+    near = {(path, dialed): links for service in services for path, links in service.accepting.items()}
     try:
-        yield bound
+        with neighbours.listening(near) if neighbours else nullcontext():
+            yield dialed
     finally:
         await wellness.enter_graceful_shutdown()
         await _stop(server, guard, services, grace_s)

@@ -20,9 +20,10 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import grpc
 
+from covey.beside import beside
 from covey.clock import Clock
 from covey.errors import Bug, CoveyError, Reason
-from covey.link import QUEUE_MAX, LinkClosed, Serve
+from covey.link import QUEUE_MAX, Link, LinkClosed, Serve, memory_link
 from covey.wire.envelopes import Decode, Encode
 from covey.wire.linger import Linger
 from covey.wire.status import error_of_rpc
@@ -56,6 +57,8 @@ class Stream(Protocol):
 
 class GrpcLink(Generic[Out, In]):
     """A `covey.link.Link` over a stream. `write_all` and `read_all` run as tasks of whoever made it."""
+
+    near = False
 
     def __init__(
         self,
@@ -304,12 +307,28 @@ class AcceptedLinks(Generic[Out, In]):
     def __init__(self, serve: Serve[Out, In], clock: Clock) -> None:
         self._serve = serve
         self._clock = clock
-        self._live: dict[int, GrpcLink[Out, In]] = {}
+        self._live: dict[int, Link[Out, In]] = {}
 
     def hang_up(self) -> None:
         """Close every link, so that those who serve them return."""
         for link in self._live.values():
             link.close()
+
+    @asynccontextmanager
+    async def linked(self) -> AsyncIterator[Link[In, Out]]:
+        """Serve a link within this process; gives the dialer's end."""
+        mine: Link[In, Out]
+        theirs: Link[Out, In]
+        mine, theirs = memory_link("a neighbour", "a neighbour")
+        self._live[id(theirs)] = theirs
+        try:
+            async with beside(self._serve_to_the_end(theirs)):
+                try:
+                    yield mine
+                finally:
+                    mine.close()
+        finally:
+            del self._live[id(theirs)]
 
     async def accept(self, context: Any, encode: Encode[Out], decode: Decode[In]) -> None:
         """Serve one stream. Raises what broke the link or what `serve` raised; a link that was closed is neither."""
@@ -337,7 +356,7 @@ class AcceptedLinks(Generic[Out, In]):
         if link.failure is not None:
             raise link.failure
 
-    async def _serve_to_the_end(self, link: GrpcLink[Out, In]) -> None:
+    async def _serve_to_the_end(self, link: Link[Out, In]) -> None:
         try:
             await self._serve(link)
         except LinkClosed:

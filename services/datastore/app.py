@@ -27,7 +27,8 @@ from covey.settings import read_settings
 from covey.telemetry import Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
-from covey.wire.endpoints import dial_datastore
+from covey.wire.endpoints import EXCHANGE, dial_datastore
+from covey.wire.neighbours import Neighbours
 from covey.wire.server import serve
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ STORAGE_TIMEOUT_S = 5.0
 
 def main() -> None:
     """Run a datastore as a process of its own."""
-    sys.exit(run(lambda: run_datastore(read_settings(DatastoreSettings))))
+    sys.exit(run(lambda: run_datastore(read_settings(DatastoreSettings, service="datastore"))))
 
 
 def make_datastore(
@@ -60,7 +61,7 @@ def make_datastore(
     return Shell(core, storage, dial, clock, tracer, sharing)
 
 
-async def run_datastore(settings: DatastoreSettings) -> None:
+async def run_datastore(settings: DatastoreSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled. What is volatile goes with the process; what is durable was safe when acknowledged."""
     clock = MonotonicClock()
     name = settings.id or f"datastore-{uuid4().hex[:8]}"
@@ -75,13 +76,26 @@ async def run_datastore(settings: DatastoreSettings) -> None:
         tracer = Tracer(telemetry, Random())
         folder = settings.shared_folder
         sharing = stack.enter_context(SharedObjects(folder, settings.shared_bytes_max)) if folder else None
-        shell = make_datastore(settings.node, settings.advertise, storage, clock, settings.limits, tracer, sharing)
+        shell = make_datastore(
+            settings.node,
+            settings.advertise,
+            storage,
+            clock,
+            settings.limits,
+            tracer,
+            sharing,
+            EXCHANGE.dialer(neighbours),
+        )
         running = [group.create_task(shell.run()), group.create_task(measure(shell.core.state, telemetry))]
         try:
             async with serve(
-                services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
-            ) as bound:
-                address = settings.advertise or bound
+                services(shell, clock),
+                settings.listen,
+                advertise=settings.advertise,
+                neighbours=neighbours,
+                reflect=settings.reflection,
+                grace_s=settings.grace_s,
+            ) as address:
                 log.info("%s, node %s, listens at %s", name, settings.node, address)
                 registry = ValkeyRegistry(registry_client)
                 await stay_registered(registry, Member("datastore", name, address, settings.node))

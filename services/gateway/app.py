@@ -22,7 +22,8 @@ from covey.telemetry import NoTelemetry, Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
-from covey.wire.endpoints import dial_datastore, dial_scheduler
+from covey.wire.endpoints import EXCHANGE, SUBMIT
+from covey.wire.neighbours import Neighbours
 from covey.wire.server import serve
 from covey.wire.sharing import SharedRing
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a gateway as a process of its own."""
-    sys.exit(run(lambda: run_gateway(read_settings(GatewaySettings))))
+    sys.exit(run(lambda: run_gateway(read_settings(GatewaySettings, service="gateway"))))
 
 
 def make_gateway(
@@ -50,7 +51,7 @@ def make_gateway(
     return Gateway(core, dial_leader, datastores, registry, clock, tracer or Tracer(NoTelemetry(), rng), rng)
 
 
-async def run_gateway(settings: GatewaySettings) -> None:
+async def run_gateway(settings: GatewaySettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled; then answer what is open, for as long as the grace lasts."""
     clock = MonotonicClock()
     name = settings.id or f"gateway-{uuid4().hex[:8]}"
@@ -59,17 +60,23 @@ async def run_gateway(settings: GatewaySettings) -> None:
         client = await stack.enter_async_context(valkey_client(settings.redis_url))
         folder = settings.shared_folder
         ring = stack.enter_context(SharedRing(folder, settings.shared_bytes_max)) if folder else None
-        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, ring=ring))
+        datastores = await stack.enter_async_context(DatastoreClient(EXCHANGE.dialer(neighbours), clock, ring=ring))
         group = await stack.enter_async_context(asyncio.TaskGroup())
         registry = ValkeyRegistry(client)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
-        gateway = make_gateway(name, dial_scheduler, datastores, registry, clock, limits=settings.limits, tracer=tracer)
+        dial = SUBMIT.dialer(neighbours)
+        gateway = make_gateway(name, dial, datastores, registry, clock, limits=settings.limits, tracer=tracer)
         running = group.create_task(gateway.run())
         try:
             async with serve(
-                [service(gateway, clock)], settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
+                [service(gateway, clock)],
+                settings.listen,
+                advertise=settings.advertise,
+                neighbours=neighbours,
+                reflect=settings.reflection,
+                grace_s=settings.grace_s,
             ) as address:
                 log.info("%s listens at %s", name, address)
-                await stay_registered(registry, Member("gateway", name, settings.advertise or address))
+                await stay_registered(registry, Member("gateway", name, address))
         finally:
             running.cancel()

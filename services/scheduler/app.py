@@ -29,11 +29,12 @@ from covey.settings import read_settings
 from covey.telemetry import Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
-from covey.wire.endpoints import dial_datastore_lead, dial_worker
+from covey.wire.endpoints import LEAD, RUN
+from covey.wire.neighbours import Neighbours
 from covey.wire.server import serve
 
 
-async def host(settings: SchedulerSettings) -> None:
+async def run_scheduler(settings: SchedulerSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled; then finish what is open, for as long as the grace lasts."""
     clock = MonotonicClock()
     serving = serving_of(settings)
@@ -44,8 +45,8 @@ async def host(settings: SchedulerSettings) -> None:
         shell = SchedulerShell(
             name,
             core,
-            dial_worker,
-            dial_datastore_lead,
+            RUN.dialer(neighbours),
+            LEAD.dialer(neighbours),
             ValkeyRegistry(client),
             ValkeyMetadata(client),
             clock,
@@ -53,19 +54,25 @@ async def host(settings: SchedulerSettings) -> None:
             lease_s=settings.lease_s,
             watch_s=settings.watch_s,
         )
-        async with serve(
-            services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
-        ) as bound:
-            address = settings.advertise or bound
-            async with asyncio.TaskGroup() as group:
-                running = group.create_task(shell.run(Member("scheduler", name, address)))
-                measuring = group.create_task(measure(core.state, telemetry))
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    await shell.drain(settings.grace_s)
-                    running.cancel()
-                    measuring.cancel()
+        async with (
+            serve(
+                services(shell, clock),
+                settings.listen,
+                advertise=settings.advertise,
+                neighbours=neighbours,
+                reflect=settings.reflection,
+                grace_s=settings.grace_s,
+            ) as address,
+            asyncio.TaskGroup() as group,
+        ):
+            running = group.create_task(shell.run(Member("scheduler", name, address)))
+            measuring = group.create_task(measure(core.state, telemetry))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await shell.drain(settings.grace_s)
+                running.cancel()
+                measuring.cancel()
 
 
 def serving_of(settings: SchedulerSettings) -> Serving | None:
@@ -101,4 +108,4 @@ def provisioned_pipeline(measured: PipelineProfile, objective_s: float) -> Pipel
 
 def main() -> None:
     """Run a scheduler by the environment's settings."""
-    sys.exit(run(lambda: host(read_settings(SchedulerSettings))))
+    sys.exit(run(lambda: run_scheduler(read_settings(SchedulerSettings, service="scheduler"))))

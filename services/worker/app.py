@@ -39,7 +39,8 @@ from covey.telemetry import NoTelemetry, Tracer
 from covey.telemetry_export import exporting
 from covey.valkey import ValkeyRegistry, valkey_client
 from covey.wire.datastore_client import DatastoreClient
-from covey.wire.endpoints import dial_datastore
+from covey.wire.endpoints import EXCHANGE
+from covey.wire.neighbours import Neighbours
 from covey.wire.server import serve
 from covey.wire.sharing import SharedFiles, SharedRing
 
@@ -48,11 +49,11 @@ log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run a worker as a process of its own."""
-    settings = read_settings(WorkerSettings)
+    settings = read_settings(WorkerSettings, service="worker")
     sys.exit(run(lambda: run_worker(settings)))
 
 
-async def run_worker(settings: WorkerSettings) -> None:
+async def run_worker(settings: WorkerSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled. Raises DeclarationError for a mistake in the app, StageFailed for a model that won't load,
     and Unavailable when the registry can't be reached at the start or the device is lost."""
     pipeline = load_pipeline(settings.app)
@@ -65,7 +66,8 @@ async def run_worker(settings: WorkerSettings) -> None:
         folder = settings.shared_folder
         shared = stack.enter_context(SharedFiles(folder)) if folder else None
         ring = stack.enter_context(SharedRing(folder, settings.shared_bytes_max)) if folder else None
-        datastores = await stack.enter_async_context(DatastoreClient(dial_datastore, clock, near, shared, ring))
+        dial = EXCHANGE.dialer(neighbours)
+        datastores = await stack.enter_async_context(DatastoreClient(dial, clock, near, shared, ring))
         engine = make_engine(settings, pipeline, clock)
         stack.callback(engine.close)
         tracer = Tracer(telemetry, Random(), settings.trace_share)
@@ -82,9 +84,14 @@ async def run_worker(settings: WorkerSettings) -> None:
                 pynvml = importlib.import_module("pynvml")
                 group.create_task(measure_device(pynvml, engine.pci_address, telemetry, name))
             async with serve(
-                services(shell, clock), settings.listen, reflect=settings.reflection, grace_s=settings.grace_s
+                services(shell, clock),
+                settings.listen,
+                advertise=settings.advertise,
+                neighbours=neighbours,
+                reflect=settings.reflection,
+                grace_s=settings.grace_s,
             ) as address:
-                member = Member("worker", name, settings.advertise or address, settings.node, engine.device)
+                member = Member("worker", name, address, settings.node, engine.device)
                 log.info("%s listens at %s and runs %s on %s", name, address, pipeline.name, engine.device)
                 await stay_registered(registry, member)
 

@@ -7,8 +7,9 @@ from covey.messages import Beat, Horizon, RunBatch
 from covey.model import KeyRead, event_identity, task_identity
 from covey.services.scheduler.core.commands import Send
 from covey.services.scheduler.core.membership import HANDOVER_S
+from covey.services.scheduler.core.state import Limits
 from tests.builders import SCOPE, event
-from tests.worlds import NODE, SchedulerWorld
+from tests.worlds import GATEWAY, NODE, WORKER, SchedulerWorld
 
 
 def state_read(batch: RunBatch) -> KeyRead:
@@ -29,6 +30,18 @@ def test_datastores_are_spoken_to() -> None:
     world.wait(1.0)
 
     assert any(command == Send(NODE, command.message) and isinstance(command.message, Beat) for command in world.sent)
+
+
+def test_who_need_not_answer_hears_the_leader_less_often() -> None:
+    """Gateways and workers only have to know that it is there: their beats come by `beat_s`, not at every tick."""
+    for beat_s in (0.2, 1.0):
+        world = SchedulerWorld(Limits(tick_s=0.1, beat_s=beat_s))
+        world.sent.clear()
+        world.wait(10.05)
+
+        beats = [sent.peer for sent in world.sent if isinstance(sent.message, Beat)]
+        assert beats.count(NODE) >= 95
+        assert 10 / (beat_s + 0.1) - 1 <= beats.count(WORKER) == beats.count(GATEWAY) <= 10 / beat_s + 1
 
 
 def test_until_something_is_accepted_reads_look_before_what_was_dropped() -> None:

@@ -38,6 +38,15 @@ def test_text_becomes_values() -> None:
     assert found == Settings("n1", 1.5, 4, True, None, Path("/tmp/x"), ("a", "b"))
 
 
+def test_a_service_looks_first_at_what_is_meant_for_it_alone() -> None:
+    """A variable with the service's name goes before the one that all services read, and is nothing to others."""
+    environment = {"COVEY_NODE": "n1", "COVEY_LANES": "4", "COVEY_WORKER_LANES": "8", "COVEY_GATEWAY_NODE": "n2"}
+
+    assert read_settings(Settings, environment, service="worker") == Settings("n1", lanes=8)
+    assert read_settings(Settings, environment, service="gateway") == Settings("n2", lanes=4)
+    assert read_settings(Settings, environment) == Settings("n1", lanes=4)
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [

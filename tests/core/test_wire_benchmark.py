@@ -10,6 +10,7 @@ from benchmarks.processes import Usage
 from benchmarks.wire import floor, mesh
 from benchmarks.wire.core import World, fill
 from benchmarks.wire.experiment import Cell, holds
+from benchmarks.wire.kept import Kept, kept_in
 from benchmarks.wire.load import Figures, Played, figures
 from benchmarks.wire.pacing import poisson
 from benchmarks.wire.plan import FULL, LOADS, QUICK, chosen
@@ -102,25 +103,26 @@ def test_ratios_are_of_medians_over_the_rounds() -> None:
     """The steps of a search count for nothing, and what was not measured is null."""
     rates = {"covey-send/64B/closed-64": (300.0, 900.0, 400.0), "floor-unary/64B/closed-64": (100.0, 90.0, 900.0)}
     cells = [cell(name, rate, repeat=at) for name, three in rates.items() for at, rate in enumerate(three)]
-    cells.append(cell("covey-stream/mlp/open", 1.0, offered=2_000.0))
+    cells += [cell("together-send/64B/closed-64", 50.0), cell("covey-stream/mlp/open", 1.0, offered=2_000.0)]
     cells.append(cell("covey-stream/mlp/open", 1.0, offered=9_999.0, found=False))
     cells += [cell(f"triton-{how}/mlp/open", 1.0, offered=at) for how, at in (("single", 500.0), ("batched", 1_000.0))]
-    summary = Findings(cells).summary(None)
+    summary = Findings(cells).summary(None, {})
 
-    assert summary["send_vs_unary_chain"] == 4.0
-    assert summary["mlp_stream_vs_triton"] == 2.0
-    assert summary["mlp_stream_vs_best_python_peer"] is None
+    assert (summary["send_vs_unary_chain"], summary["mlp_stream_vs_triton"]) == (0.5, None)
+    assert (summary["apart"]["send_vs_unary_chain"], summary["apart"]["mlp_stream_vs_triton"]) == (4.0, 2.0)
+    assert summary["apart"]["mlp_stream_vs_best_python_peer"] is None
     assert summary["cpu_us_per_event"] == {"gateway": 30.0, "scheduler": 20.0, "worker": 10.0}
 
 
 def test_the_quick_run_asks_what_the_last_line_says() -> None:
     """With every cell of the quick run measured, all that is not about peers has a value."""
     names = [f"{subject.id}/{load}" for subject in SUBJECTS for load in chosen(QUICK.cells, subject)]
-    summary = Findings([cell(name, 100.0, offered=100.0) for name in names]).summary(None)
+    summary = Findings([cell(name, 100.0, offered=100.0) for name in names]).summary(None, {})
     about_peers = {name for name in summary if "peer" in name or "triton" in name or "ray" in name}
-    of_the_core = {"core_us_per_stimulus", "gc_pause_ms_max"}
+    of_the_core = {"core_us_per_stimulus", "gc_pause_ms_max", "loop_kept"}
 
     assert {name for name, value in summary.items() if value is None} == about_peers | of_the_core
+    assert {name for name, value in summary["apart"].items() if value is None} == about_peers
 
 
 def test_names_choose_whole_cells() -> None:
@@ -149,3 +151,11 @@ def test_the_core_answers_every_event_of_the_world_that_it_is_timed_in() -> None
     assert not world.core.state.tasks
     assert not world.core.state.drops
     assert world.spent_s > 0
+
+
+def test_what_kept_a_loop_is_read_from_its_log() -> None:
+    """Every report of the watchdog counts, and nothing else of the log."""
+    log = "W: the event loop was kept for 12 ms:\n  File x\nW: the event loop was kept for 31 ms:\n kept for 99"
+
+    assert kept_in(log) == Kept(times=2, longest_ms=31)
+    assert kept_in("I: listens") == Kept(0, 0)

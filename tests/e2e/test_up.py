@@ -117,6 +117,25 @@ async def test_every_event_ends_when_a_part_is_killed(tmp_path: Path, victim: st
     assert [name for name, pid in started.items() if Path(f"/proc/{pid}").exists()] == []
 
 
+async def test_together_there_is_a_process_for_each_node(tmp_path: Path) -> None:
+    """Services of a node share a process, with which they answer, are killed, and stop in good order."""
+    async with LocalCluster(QUICKSTART, folder=tmp_path / "logs", nodes=2, workers=3, together=True) as cluster:
+        assert sorted(cluster.pids) == ["gateway", "host-1", "host-2", "valkey", "worker-3"]
+        assert sorted({part.name for part in cluster.parts} - {"valkey"}) == [
+            "datastore-1", "datastore-2", "gateway", "scheduler", "worker-1", "worker-2", "worker-3",
+        ]  # fmt: skip
+        answers = await answers_around_a_death(cluster, "host-2")
+        async with asyncio.timeout(STOP_S_MAX):
+            death = await cluster.death()
+        started = cluster.pids
+
+    assert (death.name, death.code) == ("host-2", -signal.SIGKILL)
+    statuses = [answer.outcome.status for answer in answers]
+    assert statuses.count(covey.Status.OK) >= EVENTS / 2, statuses
+    assert [name for name, pid in started.items() if Path(f"/proc/{pid}").exists()] == []
+    assert "Traceback" not in (tmp_path / "logs" / "host-1.log").read_text()
+
+
 @pytest.mark.parametrize("server", SERVERS)
 async def test_a_standby_takes_over_from_a_leader_that_is_killed(tmp_path: Path, server: str) -> None:
     """Two meshes on one Valkey, Redis or cluster are one: when the leader dies, the other scheduler leads."""

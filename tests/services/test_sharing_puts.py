@@ -58,6 +58,19 @@ async def test_a_large_payload_goes_through_shared_memory(folder: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_neighbour_is_handed_the_payload_itself(folder: Path) -> None:
+    """Within one process nothing is copied through shared memory: what is put is what the other end has, and back."""
+    async with world(folder, near=True) as here:
+        (done,) = await here.put_all(("/tracks/s", LARGE))
+        (found,) = await here.get("/tracks/s")
+
+    assert isinstance(done, ObjectRef)
+    assert here.puts[0].payload is LARGE
+    assert here.puts[0].place is None
+    assert found.payload is LARGE
+
+
+@pytest.mark.asyncio
 async def test_it_goes_so_over_grpc_too(folder: Path) -> None:
     """What says where the payload stands survives the wire; many sizes, in one batch, some of them in parts."""
     payloads = [bytes([size % 251]) * size for size in (10, SHARED_BYTES_MIN, 300_000, 2_000_000, SHARED_BYTES_MAX + 1)]

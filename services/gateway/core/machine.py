@@ -317,8 +317,10 @@ def _keep_contact(step: Step) -> None:
 
 
 def _prune(step: Step) -> None:
-    """Keep the heap in proportion to what is under way: most events end long before their timer."""
+    """Keep the heap in proportion to what is under way, and wake for that alone: most events end before their timer."""
     state = step.state
+    while state.timers and not _is_alive(state, state.timers[0][2]):
+        heapq.heappop(state.timers)
     alive = len(state.open) + len(state.stores) + len(state.readings)
     if len(state.timers) > 4 * alive + 64:
         state.timers = [entry for entry in state.timers if _is_alive(state, entry[2])]

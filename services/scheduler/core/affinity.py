@@ -23,6 +23,7 @@ import math
 
 from covey.services.scheduler.core.costs import Costs
 from covey.services.scheduler.core.imposing import imposed_s
+from covey.services.scheduler.core.queues import head as head_of
 from covey.services.scheduler.core.queues import live
 from covey.services.scheduler.core.state import StagePlan, State, TaskState, Worker
 
@@ -87,8 +88,8 @@ def queue_wait_s(state: State, costs: Costs, head: TaskState, node: str, now: fl
     ahead_s = 0.0
     for stage, homes in state.queues.items():
         queue = homes.get(node)
-        if stage != head.plan.id and queue and live(queue) and queue[0][0] < head.urgency:
-            ahead_s += costs.compute_s(stage, min(len(queue), queue[0][2].plan.declaration.batch_max))
+        if stage != head.plan.id and queue and live(queue) and head_of(queue).urgency < head.urgency:
+            ahead_s += costs.compute_s(stage, min(len(queue), head_of(queue).plan.declaration.batch_max))
     return min(free_in_s(worker, costs, now) for worker in able) + ahead_s / sum(worker.lanes for worker in able)
 
 

@@ -20,8 +20,8 @@ from covey.services.scheduler.core.dropping import drop_reason, late_message
 from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
-from covey.services.scheduler.core.queues import Queue, any_waits, live
-from covey.services.scheduler.core.state import Batch, Phase, StageId, TaskState, Urgency, Worker
+from covey.services.scheduler.core.queues import any_waits, head, live, push
+from covey.services.scheduler.core.state import DISPATCHED, QUEUED, Batch, Queue, StageId, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
@@ -39,8 +39,8 @@ ANYWHERE = ""
 def enqueue(step: Step, task: TaskState) -> None:
     """Queue a task at its home; a task that is queued already is queued again under its present urgency."""
     served = step.state.served
-    if task.phase is not Phase.QUEUED:
-        move(task, Phase.QUEUED)
+    if task.phase is not QUEUED:
+        move(task, QUEUED)
         task.queued_at = step.now
         task.home = _queue_of(step, task)
         if served is None:
@@ -50,7 +50,7 @@ def enqueue(step: Step, task: TaskState) -> None:
     if served is not None:
         return  # whatever its urgency: its pipeline's batcher chooses
     homes = step.state.queues.setdefault(task.plan.id, {})
-    heapq.heappush(homes.setdefault(task.home, []), (task.urgency, task.number, task))
+    push(homes.setdefault(task.home, []), task)
 
 
 def _queue_of(step: Step, task: TaskState) -> str:
@@ -129,25 +129,28 @@ def _take(step: Step, worker: Worker, may: May, drop: Drop) -> bool:
     best: tuple[Urgency, StageId, str] | None = None
     for stage, homes in step.state.queues.items():
         for node, queue in homes.items():
-            if not queue or not live(queue) or not worker.runs(queue[0][2].plan):
+            if not queue or not live(queue):
                 continue
-            if (best is None or queue[0][0] < best[0]) and may(step, worker, queue[0][2], node):
-                best = (queue[0][0], stage, node)
+            first = head(queue)
+            if not worker.runs(first.plan):
+                continue
+            if (best is None or first.urgency < best[0]) and may(step, worker, first, node):
+                best = (first.urgency, stage, node)
     if best is None:
         return False
     _, stage, node = best
     homes = step.state.queues[stage]
-    plan = homes[node][0][2].plan
+    plan = head(homes[node]).plan
     tasks: list[TaskState] = []
     _gather(step, homes[node], tasks, part_of(step.state, step.costs, plan, len(homes[node]), step.now), drop)
     others = [other for other, queue in homes.items() if other != node and live(queue)]
     if others and not idle_lanes(step.state, plan, but=worker):
-        for other in sorted(others, key=lambda name: homes[name][0][0]):
+        for other in sorted(others, key=lambda name: head(homes[name]).urgency):
             if not live(homes[other]):
                 continue  # a drop has ended the cascades of all that waited there
-            if may(step, worker, homes[other][0][2], other) or pays_together(step.state, step.costs, plan, len(tasks)):
+            if may(step, worker, head(homes[other]), other) or pays_together(step.state, step.costs, plan, len(tasks)):
                 _gather(step, homes[other], tasks, plan.declaration.batch_max, drop)
-    tasks = [task for task in tasks if task.phase is Phase.QUEUED]  # a drop may have ended the cascade of some
+    tasks = [task for task in tasks if task.phase is QUEUED]  # a drop may have ended the cascade of some
     if tasks:
         send_batch(step, worker, tasks, _is_away(worker, node))
     return True
@@ -157,9 +160,9 @@ def _gather(step: Step, queue: Queue, tasks: list[TaskState], size_max: int, dro
     """Add the tasks at the head of a queue that run together; what can't make it is dropped on the way."""
     if not live(queue):
         return
-    predicted_s = step.latency.predict(queue[0][2].plan.id, 1)
+    predicted_s = step.latency.predict(head(queue).plan.id, 1)
     while live(queue) and len(tasks) < size_max:
-        task = queue[0][2]
+        task = head(queue)
         if tasks and (task.alone or tasks[0].alone or task.urgency.priority != tasks[0].urgency.priority):
             break
         heapq.heappop(queue)
@@ -181,16 +184,17 @@ def send_batch(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -
     worker.batches[batch.number] = batch
     worker.last_batch = batch.number
     for task in tasks:
-        move(task, Phase.DISPATCHED)
+        move(task, DISPATCHED)
         task.batch = batch.number
-    sent = tuple(_message(step, task, worker.node) for task in tasks)
+    sent = tuple([_message(step, task, worker.node) for task in tasks])
     run = RunBatch(batch.number, state.epoch, plan.id.scope, plan.id.version, plan.id.name, priority, sent)
     step.out.append(Send(worker.peer, run))
     return batch
 
 
 def _message(step: Step, task: TaskState, node: str) -> Task:
-    event, scope = task.cascade.event, task.plan.id.scope
+    cascade, scope = task.cascade, task.plan.id.scope
+    event = cascade.event
     needs = reads_of(task, step.state)
     members = member_reads(task, step.state) if task.members else ()
     if step.state.homes.copied:
@@ -198,16 +202,16 @@ def _message(step: Step, task: TaskState, node: str) -> Task:
         members = reads_near(members, scope, step.state, node)
     if needs:
         note_reads(step.state, needs, scope, node)
-    return Task(
-        number=task.number,
-        identity=task.identity,
-        event_id=event.id,
-        trigger=task.trigger,
-        members=members,
-        needs=needs,
-        fields=tuple(task.fields.items()),
-        deadline=event.deadline,
-        incomplete=task.cascade.incomplete or any(member.incomplete for member in task.members),
-        traceparent=traceparent_of(task),
-        record=task.cascade.recorded,
+    return Task(  # by position, which takes a third of the time
+        task.number,
+        task.identity,
+        event.id,
+        task.trigger,
+        members,
+        needs,
+        tuple(task.fields.items()),
+        event.deadline,
+        cascade.incomplete or (bool(members) and any(member.incomplete for member in task.members)),
+        traceparent_of(task) if event.traceparent else "",
+        cascade.recorded,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 
 from covey.declaration import Missing
-from covey.errors import Reason, Status
+from covey.errors import OK, Reason, Status
 from covey.messages import CancelTasks, StoreAgain, TaskReport
 from covey.model import (
     Event,
@@ -26,11 +26,14 @@ from covey.services.scheduler.core.commands import Conclude, Send
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import use_group
 from covey.services.scheduler.core.state import (
+    DISPATCHED,
+    ENDED,
+    PAUSED,
+    QUEUED,
     Cascade,
     Fields,
     JoinState,
     Member,
-    Phase,
     PipelinePlan,
     StagePlan,
     TaskState,
@@ -52,7 +55,8 @@ def begin(
     """Make the cascade of an admitted event, whose key has these fields."""
     state = step.state
     state.sequence += 1
-    cascade = Cascade(event, identity, plan, fields, [peer], state.sequence, step.now, reserved=reserved)
+    urgency = Urgency(event.priority, event.deadline, state.sequence)
+    cascade = Cascade(event, identity, plan, fields, [peer], urgency, step.now, reserved=reserved)
     cascade.recorded = recording.is_recorded(state, identity)
     state.reserved += reserved
     state.cascades[identity] = cascade
@@ -64,7 +68,7 @@ def begin(
 def look_again(step: Step, cascade: Cascade, at: float) -> None:
     """Have the cascade looked at when that time has come."""
     state = step.state
-    heapq.heappush(state.timers, (at, cascade.sequence, cascade.identity))
+    heapq.heappush(state.timers, (at, cascade.urgency.sequence, cascade.identity))
     if len(state.timers) > 2 * len(state.cascades) + TIMERS_SPARE:
         # Most belong to events that ended long before their deadlines.
         state.timers = [timer for timer in state.timers if timer[2] in state.cascades]
@@ -105,17 +109,16 @@ def _make_task(
         return
     state.last_task += 1
     cascade.tasks_made += 1
-    urgency = Urgency(cascade.event.priority, cascade.event.deadline, cascade.sequence)
-    identity = task_identity(cascade.identity, plan.id.name, parent, part)
+    number, name = state.last_task, plan.id.name
+    identity = task_identity(cascade.identity, name, parent, part)
     task = TaskState(
-        state.last_task, identity, cascade, plan, trigger, members, fields, order, urgency, step.now
+        number, identity, cascade, plan, trigger, members, fields, order, cascade.urgency, step.now
     )  # fmt: skip
-    if identity in cascade.accepted_states:
+    if cascade.accepted_states and identity in cascade.accepted_states:
         task.repeats = True
         task.state_version, task.state_as_of = cascade.accepted_states[identity]
-    state.tasks[task.number] = task
-    cascade.tasks[task.number] = task
-    cascade.open_by_stage[plan.id.name] = cascade.open_by_stage.get(plan.id.name, 0) + 1
+    state.tasks[number] = cascade.tasks[number] = task
+    cascade.open_by_stage[name] = cascade.open_by_stage.get(name, 0) + 1
     ordering.enter(step, task)
     foreseeing.remember(state, task)
 
@@ -125,19 +128,18 @@ def _make_task(
 
 def accept(step: Step, task: TaskState, report: TaskReport) -> None:
     """Take the first report of a task that succeeded: its children, its state, its share of the outcome."""
-    cascade = task.cascade
+    cascade, state_pool = task.cascade, task.plan.state_pool
     cascade.remote_gets += report.remote_gets
     cascade.bytes_moved += report.bytes_moved
     cascade.incomplete = cascade.incomplete or report.incomplete
     left_version = None
-    for emission in report.emissions:
-        ref = emission.value.ref
-        _note_use(step, cascade.plan, ref)
-        if task.plan.state_pool is not None and ref.pool == task.plan.state_pool.name and not task.repeats:
-            left_version = ref.version
-    if report.emissions:
-        note_emissions(step.state, task, [emission.value.ref for emission in report.emissions])
-    if task.plan.state_pool is not None and not task.repeats:
+    refs = [emission.value.ref for emission in report.emissions]
+    if refs:
+        for ref in refs:
+            _note_use(step, cascade.plan, ref)
+        note_emissions(step.state, task, refs)
+    if state_pool is not None and not task.repeats:
+        left_version = next((ref.version for ref in reversed(refs) if ref.pool == state_pool.name), None)
         cascade.accepted_states[task.identity] = (task.state_version, task.state_as_of)
     _close(step, task, left_version)
     for emission in report.emissions:
@@ -226,7 +228,7 @@ def pause(step: Step, task: TaskState, reason: Reason, message: str) -> None:
     if task.pauses >= limits.pauses_max:
         drop(step, task, Status.UNAVAILABLE, reason, message)
         return
-    move(task, Phase.PAUSED)
+    move(task, PAUSED)
     task.batch = 0
     heapq.heappush(step.state.paused, (step.now + limits.pause_s * 2**task.pauses, task.number))
     task.pauses += 1
@@ -234,14 +236,15 @@ def pause(step: Step, task: TaskState, reason: Reason, message: str) -> None:
 
 def _close(step: Step, task: TaskState, left_version: int | None) -> None:
     """Take a task off the books."""
-    if step.state.served is not None and task.phase is Phase.QUEUED:
-        withdraw(step.state.served, task)
-    move(task, Phase.ENDED)
-    cascade = task.cascade
-    del step.state.tasks[task.number]
-    del cascade.tasks[task.number]
+    state, cascade, number = step.state, task.cascade, task.number
+    if state.served is not None and task.phase is QUEUED:
+        withdraw(state.served, task)
+    move(task, ENDED)
+    del state.tasks[number]
+    del cascade.tasks[number]
     cascade.open_by_stage[task.plan.id.name] -= 1
-    ordering.leave(step, task, left_version)
+    if task.line is not None:
+        ordering.leave(step, task, task.line, left_version)
 
 
 # --- joins and the end of a cascade ----------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ def _settle(step: Step, cascade: Cascade) -> None:
     if not cascade.tasks and not cascade.storing_again:
         # A join that says missing="fire" forgives what it ran without; where none ever ran, nothing was forgiven.
         failure = cascade.failure or (None if cascade.fired else cascade.forgiven)
-        status, reason, message = failure or (Status.OK, Reason.NONE, "")
+        status, reason, message = failure or (OK, Reason.NONE, "")
         conclude(step, cascade, status, reason, message)
 
 
@@ -302,7 +305,7 @@ def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, messa
     state.reserved -= cascade.reserved
     state.finished += 1
     mean = state.tasks_per_event.get(cascade.event.scope, float(cascade.tasks_made))
-    if status is Status.OK:
+    if status is OK:
         state.tasks_per_event[cascade.event.scope] = mean + 0.1 * (cascade.tasks_made - mean)
     outcome = outcome_of(cascade, status, reason, message, step.now)
     if status in FINAL:
@@ -342,7 +345,7 @@ def _call_off(step: Step, cascade: Cascade) -> None:
     running: dict[int, list[int]] = {}
     for task in list(cascade.tasks.values()):
         batch = step.state.batches.get(task.batch)  # none: its report, or its worker's end, is being dealt with
-        if batch is not None and task.phase is Phase.DISPATCHED:
+        if batch is not None and task.phase is DISPATCHED:
             running.setdefault(batch.worker, []).append(task.number)
         _close(step, task, None)
     for worker, numbers in running.items():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import assert_never
 
-from covey.errors import Reason, Status
+from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport, Beat, CancelEvent, LaneReady, SubmitEvent, TaskReport
 from covey.model import Scope, event_identity
 from covey.services.scheduler.core import (
@@ -33,9 +33,9 @@ from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.policy import Policy
-from covey.services.scheduler.core.queues import live
+from covey.services.scheduler.core.queues import head, live
 from covey.services.scheduler.core.served import Serving, served_by
-from covey.services.scheduler.core.state import Batch, Limits, Phase, State, TaskState
+from covey.services.scheduler.core.state import PAUSED, Batch, Limits, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -78,12 +78,17 @@ class Scheduler:
         """The next beat, deadline or timeout; None before the election, when there is nobody to beat for."""
         if self.state.epoch == 0:
             return None
-        heads = [heap[0][0] for heap in (self.state.timers, self.state.paused) if heap]
-        if self.state.dispatch_at is not None:
-            heads.append(self.state.dispatch_at)
-        if self.state.served is not None:
-            heads.append(self.state.served.next_window)
-        return min([self.state.next_tick, *heads])
+        state = self.state
+        at = state.next_tick
+        if state.timers and state.timers[0][0] < at:
+            at = state.timers[0][0]
+        if state.paused and state.paused[0][0] < at:
+            at = state.paused[0][0]
+        if state.dispatch_at is not None and state.dispatch_at < at:
+            at = state.dispatch_at
+        if state.served is not None and state.served.next_window < at:
+            at = state.served.next_window
+        return at
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take everything that has happened up to `now` and decide."""
@@ -132,9 +137,8 @@ def _take(step: Step, stimulus: Stimulus) -> None:
 
 def _listen(step: Step, peer: int, message: SubmitEvent | CancelEvent | BatchReport | LaneReady | Beat) -> None:
     state = step.state
-    if peer not in state.gateways and peer not in state.workers and peer not in state.nodes:
+    if not membership.heard(step, peer):
         return  # it was hung up on; what it still says counts no more
-    membership.heard(step, peer)
     match message:
         case SubmitEvent(event):
             submit(step, peer, event)
@@ -172,7 +176,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         state.workers[batch.worker].batches.pop(report.number, None)
         if state.served is not None:
             serving.take_report(step, state.served, batch, report)
-        elif any(task.status is Status.OK for task in report.tasks):
+        elif any(task.status is OK for task in report.tasks):
             # Of what is learnt here, nothing is asked where stages have lanes of their own.
             step.latency.observe(batch.plan.id, len(batch.tasks), step.now - batch.dispatched_at)
             step.costs.observe(batch, report, step.now)
@@ -184,7 +188,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         task = state.tasks.get(task_report.number)
         if task is None:
             continue
-        if task_report.status is Status.OK:
+        if task_report.status is OK:
             cascades.accept(step, task, task_report)
         elif task.batch == report.number:
             _take_failure(step, task, task_report)
@@ -212,10 +216,14 @@ def _take_failure(step: Step, task: TaskState, report: TaskReport) -> None:
 
 def _let_time_pass(step: Step) -> None:
     state = step.state
-    while state.timers and state.timers[0][0] <= step.now:
-        _, sequence, identity = heapq.heappop(state.timers)
+    while state.timers:
+        at, sequence, identity = state.timers[0]
         cascade = state.cascades.get(identity)
-        if cascade is None or cascade.sequence != sequence:
+        is_alive = cascade is not None and cascade.urgency.sequence == sequence  # else nobody need wake for it
+        if is_alive and at > step.now:
+            break
+        heapq.heappop(state.timers)
+        if cascade is None or not is_alive:
             continue
         if cascade.event.deadline <= step.now:
             waits_for = ", ".join(name for name, count in cascade.open_by_stage.items() if count) or "its payload"
@@ -225,7 +233,7 @@ def _let_time_pass(step: Step) -> None:
             cascades.fire_overdue(step, cascade)
     while state.paused and state.paused[0][0] <= step.now:
         task = state.tasks.get(heapq.heappop(state.paused)[1])
-        if task is not None and task.phase is Phase.PAUSED:
+        if task is not None and task.phase is PAUSED:
             enqueue(step, task)
     replicas.look(step)
     if state.next_tick <= step.now:
@@ -251,8 +259,7 @@ def _end_stranded(step: Step) -> None:
                 for queue in state.queues.get(plan.id, {}).values():
                     while live(queue):
                         message = f"no worker runs stage {plan.id.name!r}"
-                        task = queue[0][2]
-                        cascades.conclude(step, task.cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
+                        cascades.conclude(step, head(queue).cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
 
 
 def _write_metadata(step: Step) -> None:

@@ -253,10 +253,14 @@ def _view_for_nodes(step: Step) -> View:
 # --- liveness --------------------------------------------------------------------------------------------------------
 
 
-def heard(step: Step, peer: int) -> None:
-    found = step.state.gateways.get(peer) or step.state.workers.get(peer) or step.state.nodes.get(peer)
-    if found is not None:
-        found.heard_at = step.now
+def heard(step: Step, peer: int) -> bool:
+    """A peer has said something; False: there is none of that number."""
+    state = step.state
+    found = state.gateways.get(peer) or state.workers.get(peer) or state.nodes.get(peer)
+    if found is None:
+        return False
+    found.heard_at = step.now
+    return True
 
 
 def tick(step: Step, due_at: float) -> None:
@@ -267,8 +271,12 @@ def tick(step: Step, due_at: float) -> None:
     oldest = next(iter(state.cascades.values()), None)
     age_s = step.now - oldest.admitted_at if oldest is not None else 0.0
     beat = Beat(len(state.tasks), age_s, state.finished, state.view_number)
-    for peer in (*state.gateways, *state.workers, *state.nodes):
+    for peer in state.nodes:
         step.out.append(Send(peer, beat))  # a datastore speaks only when it is spoken to
+    if step.now >= state.next_beat:
+        state.next_beat = step.now + state.limits.beat_s
+        for peer in (*state.gateways, *state.workers):
+            step.out.append(Send(peer, beat))
     if step.now - age_s >= state.handover_ends:
         # Before, events may be open that an earlier leader admitted: what it said of the horizon holds on.
         horizon = min(step.now - age_s, *state.exposed.values(), step.now)

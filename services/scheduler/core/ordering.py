@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 
 from covey.services.scheduler.core.batching import enqueue
-from covey.services.scheduler.core.state import Phase, StateKey, StateLine, TaskState
+from covey.services.scheduler.core.state import HELD, QUEUED, StateKey, StateLine, TaskState
 from covey.services.scheduler.core.step import Step
 
 
@@ -25,27 +25,25 @@ def enter(step: Step, task: TaskState) -> None:
     key = StateKey(task.plan.id.scope, task.plan.id.name, pool.compiled.render(task.fields))
     line = step.state.lines.setdefault(key, StateLine())
     task.line = key
-    heapq.heappush(line.waiting, (task.cascade.sequence, task.order, task.number, task))
+    heapq.heappush(line.waiting, (task.cascade.urgency.sequence, task.order, task.number, task))
     if line.running is None:
         _start_next(step, line)
     elif task.urgency < line.running.urgency:
         _lend(step, line.running, task)
 
 
-def leave(step: Step, task: TaskState, left_version: int | None) -> None:
+def leave(step: Step, task: TaskState, key: StateKey, left_version: int | None) -> None:
     """A task of a line has ended; with a version if it was accepted. The next one starts."""
-    if task.line is None:
-        return
-    line = step.state.lines[task.line]
+    line = step.state.lines[key]
     if left_version is not None:
         # A task that an earlier leader had run leaves what it had put then, and others may have put more since.
         line.version = max(line.version, left_version)
         line.lost = False
         # What an earlier leader had admitted may have been accepted by it too, and others after it.
         line.settled = line.settled or task.cascade.admitted_at >= step.state.handover_ends
-        step.state.exposed.pop(task.line, None)
+        step.state.exposed.pop(key, None)
     elif line.running is task and (task.batch or task.deaths or task.pauses):
-        step.state.exposed.setdefault(task.line, task.created_at)
+        step.state.exposed.setdefault(key, task.created_at)
     if line.running is task:
         line.running = None
         line.used_at = step.now
@@ -85,7 +83,7 @@ def _ttl_s(step: Step, key: StateKey) -> float:
 def _start_next(step: Step, line: StateLine) -> None:
     while line.waiting:
         _, _, _, task = heapq.heappop(line.waiting)
-        if task.phase is not Phase.HELD:
+        if task.phase is not HELD:
             continue  # its cascade ended while it waited
         line.running = task
         if line.as_of is None:
@@ -94,7 +92,7 @@ def _start_next(step: Step, line: StateLine) -> None:
         if line.lost:
             task.cascade.incomplete = True
         for _, _, _, behind in line.waiting:
-            if behind.phase is Phase.HELD and behind.urgency < task.urgency:
+            if behind.phase is HELD and behind.urgency < task.urgency:
                 task.urgency = behind.urgency
         enqueue(step, task)
         return
@@ -102,5 +100,5 @@ def _start_next(step: Step, line: StateLine) -> None:
 
 def _lend(step: Step, runner: TaskState, waiter: TaskState) -> None:
     runner.urgency = waiter.urgency
-    if runner.phase is Phase.QUEUED:
+    if runner.phase is QUEUED:
         enqueue(step, runner)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from covey.errors import Reason, Status
+from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport
 from covey.model import Outcome, StageTime
 from covey.services.scheduler.core.state import Batch, Cascade, StageSum, State
 
-FINAL = (Status.OK, Status.FAILED_PRECONDITION)
+FINAL = (OK, Status.FAILED_PRECONDITION)
 """Outcomes that would be the same the next time. Others (late, refused, lost, taken back) may be tried again."""
 
 
@@ -20,13 +20,17 @@ def remember(state: State, identity: bytes, outcome: Outcome) -> None:
 
 def add_times(batch: Batch, report: BatchReport) -> None:
     """Add a batch's times to where the time of each of its cascades went."""
-    size = len(batch.tasks)
+    name, size = batch.plan.id.name, len(batch.tasks)
     for task in batch.tasks:
-        sums = task.cascade.sums.get(batch.plan.id.name)
+        queue_s, known = batch.dispatched_at - task.created_at, task.cascade.sums
+        sums = known.get(name)
         if sums is None:
-            sums = task.cascade.sums[batch.plan.id.name] = StageSum()
+            known[name] = StageSum(
+                1, queue_s, report.fetch_s, report.wait_s, report.compute_s, report.store_s, size
+            )  # fmt: skip
+            continue
         sums.tasks += 1
-        sums.queue_s += batch.dispatched_at - task.created_at
+        sums.queue_s += queue_s
         sums.fetch_s += report.fetch_s
         sums.wait_s += report.wait_s
         sums.compute_s += report.compute_s
@@ -35,7 +39,7 @@ def add_times(batch: Batch, report: BatchReport) -> None:
 
 
 def outcome_of(cascade: Cascade, status: Status, reason: Reason, message: str, now: float) -> Outcome:
-    stages = tuple(
+    stages = [
         StageTime(
             name,
             sums.tasks,
@@ -48,17 +52,17 @@ def outcome_of(cascade: Cascade, status: Status, reason: Reason, message: str, n
         )
         for name in cascade.plan.graph.order
         if (sums := cascade.sums.get(name)) is not None
-    )
-    return Outcome(
-        scope=cascade.event.scope,
-        event_id=cascade.event.id,
-        status=status,
-        reason=reason,
-        message=message,
-        results=tuple(cascade.results),
-        incomplete=cascade.incomplete,
-        stages=stages,
-        remote_gets=cascade.remote_gets,
-        bytes_moved=cascade.bytes_moved,
-        elapsed_s=now - cascade.admitted_at,
+    ]
+    return Outcome(  # by position, which takes a third of the time
+        cascade.event.scope,
+        cascade.event.id,
+        status,
+        reason,
+        message,
+        tuple(cascade.results),
+        cascade.incomplete,
+        tuple(stages),
+        cascade.remote_gets,
+        cascade.bytes_moved,
+        now - cascade.admitted_at,
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 
-from covey.services.scheduler.core.state import Phase, StageId, TaskState, Urgency
-
-Queue = list[tuple[Urgency, int, TaskState]]
+from covey.services.scheduler.core.state import QUEUED, Queue, StageId, TaskState
 
 
 def any_waits(queues: Mapping[StageId, Mapping[str, Queue]]) -> bool:
@@ -19,13 +17,21 @@ def any_waits(queues: Mapping[StageId, Mapping[str, Queue]]) -> bool:
     return False
 
 
+def push(queue: Queue, task: TaskState) -> None:
+    """Queue a task under its present urgency."""
+    heapq.heappush(queue, (*task.urgency, task.number, task))
+
+
 def live(queue: Queue) -> Queue:
     """The queue without the entries at its head that no longer count."""
-    while queue and not _counts(queue[0]):
+    while queue:
+        _, _, sequence, _, task = queue[0]
+        if task.phase is QUEUED and task.urgency.sequence == sequence:  # no two cascades have one
+            break
         heapq.heappop(queue)
     return queue
 
 
-def _counts(entry: tuple[Urgency, int, TaskState]) -> bool:
-    urgency, _, task = entry
-    return task.phase is Phase.QUEUED and task.urgency == urgency
+def head(queue: Queue) -> TaskState:
+    """The first task of a queue that is live and not empty."""
+    return queue[0][-1]

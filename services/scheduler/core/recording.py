@@ -6,7 +6,7 @@ tell is evidence and no more, so that losing some of it is harmless.
 
 from __future__ import annotations
 
-from covey.errors import Status
+from covey.errors import OK
 from covey.messages import BatchReport, TaskReport
 from covey.model import ObjectName, Scope, TaskReads
 from covey.services.scheduler.core.commands import RecordReads
@@ -28,7 +28,7 @@ def record(step: Step, report: BatchReport) -> None:
     told: dict[Scope, list[TaskReads]] = {}
     for ended in report.tasks:
         task = step.state.tasks.get(ended.number)
-        if task is not None and task.cascade.recorded and ended.status is Status.OK:
+        if task is not None and task.cascade.recorded and ended.status is OK:
             told.setdefault(task.plan.id.scope, []).append(_reads_of(task, ended))
     step.out += [RecordReads(scope, tuple(tasks)) for scope, tasks in told.items()]
 

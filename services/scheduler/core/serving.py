@@ -8,8 +8,9 @@ and all that its cascade has open.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
-from covey.errors import Reason, Status
+from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport
 from covey.services.scheduler.core import replicas
 from covey.services.scheduler.core.batching import Drop, send_batch
@@ -27,9 +28,7 @@ LEAD = 2.0
 WEIGHT = 0.1
 """Of the last batch, in the mean of the transit."""
 
-
-def _free_at(replica: Replica) -> float:
-    return replica.free_at
+_free_at = attrgetter("free_at")
 
 
 def dispatch(step: Step, served: Served, drop: Drop) -> None:
@@ -142,7 +141,7 @@ def take_report(step: Step, served: Served, batch: Batch, report: BatchReport) -
     name = batch.plan.id.name
     stage, replica = served.stages[name], served.running.pop(batch.number)
     stage.running -= len(batch.tasks)
-    processed = sum([task.status is Status.OK for task in report.tasks])
+    processed = sum([task.status is OK for task in report.tasks])
     if processed:  # else it was turned away, called off or failed, which says nothing of how long it takes
         stage.processed += processed
         late = sum([task.cascade.event.deadline < step.now for task in batch.tasks])

@@ -6,7 +6,7 @@ chance is needed to mint it.
 
 from __future__ import annotations
 
-from covey.errors import Status
+from covey.errors import OK
 from covey.messages import BatchReport
 from covey.services.scheduler.core.commands import RecordTraces, TaskTrace
 from covey.services.scheduler.core.state import Batch, TaskState
@@ -33,7 +33,7 @@ def record(step: Step, batch: Batch, report: BatchReport) -> None:
         traceparent = traceparent_of(task) if task is not None else ""
         if task is None or not traceparent:
             continue
-        error = "" if ended.status is Status.OK else f"{ended.status} {ended.reason}"
+        error = "" if ended.status is OK else f"{ended.status} {ended.reason}"
         traces.append(
             TaskTrace(
                 task.plan.id.name,

@@ -82,7 +82,7 @@ class Limits:
     cache_reads: bool = True
     cached_bytes_min: int = 16 * 1024
     """Objects from this size on are cached: what is smaller is sent again as soon as it is named."""
-    beat_s: float = 0.25
+    beat_s: float = 0.5
 
     @property
     def prefetch_bytes_max(self) -> int:
