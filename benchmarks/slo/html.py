@@ -172,7 +172,7 @@ def _questions(found: Found, sources: Sources) -> list[str]:
             tables.estimators(found),
         ]),
         ("What each part is worth", ABLATIONS_TOLD, [
-            show("ablations", lambda: pictures.ablations(found), "Each mark is ours with one part switched off."),
+            show("ablations", lambda: pictures.ablations(found), MARKS_TOLD),
             tables.ablations(found),
         ]),
         ("Simulated and live", LIVE_TOLD, [tables.simulated_and_live(sources.live)] if sources.live else []),
@@ -199,7 +199,8 @@ def drawn(name: str, make: Callable[[], Any], caption: str, folder: Path | None)
     svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{escape(name)}" '
                  'xmlns:xlink="http://www.w3.org/1999/xlink">', svg, count=1)  # fmt: skip
-    svg = svg.replace(pictures.INK, "currentColor").replace(pictures.GRID, "var(--grid)")
+    for colour, own in ((pictures.INK, "currentColor"), (pictures.GRID, "var(--grid)"), (pictures.BLUE, "var(--ours)")):
+        svg = svg.replace(colour, own)
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -244,6 +245,7 @@ COURSE_TOLD = """In one run of ours. Who goes by a stage's own arrivals sees a r
 grown, and then their backlog."""
 ERRORS_TOLD = "Means over windows, stages and runs."
 ABLATIONS_TOLD = "Ours, with the estimator, the drop rule or a part of it replaced by what others have."
+MARKS_TOLD = "Each mark is ours with one part switched off; right of 1 the part is worth something."
 LIVE_TOLD = """The same program on the real mesh, and in the simulator by the profile that <code>covey profile</code>
 took; live runs side by side show their own spread."""
 VERDICTS_TOLD = """Intervals are over seeds, paired, at 95 %. A dash: not asked, or it says nothing. <small>Cheaper

@@ -1,7 +1,8 @@
 """The pictures of a report, one for each question. Each returns a figure, or None where its runs are missing.
 
-Colours are those of Okabe and Ito, which colour-blind eyes tell apart; marks differ by shape, too. `INK` and `GRID` are
-replaced by the page's own colours, light or dark (see `html.py`), and stay as they are in a PNG.
+Colours are those of Okabe and Ito, which colour-blind eyes tell apart; marks differ by shape, too. `INK`, `GRID` and
+`BLUE`, which is ours, are replaced by the page's own colours, light or dark (see `html.py`); they stay as they are in a
+PNG.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _forest(rows: Sequence[_Row], label: str, goals: Sequence[float]) -> Any:
     seen = [value for row in rows for value in (row.ratio, *_bounds(row)) if value > 0]
     left, right = min([*seen, goals[0], 1.0]) / 1.04, max([*seen, goals[0], 1.0]) * 1.04
     for place, row in enumerate(rows):
-        axes.hlines(place, *_bounds(row), color=BLUE, linewidth=1.6, alpha=0.6)
+        axes.hlines(place, *_bounds(row), color=BLUE, linewidth=1.6, alpha=0.7)
         face = BLUE if row.cell.is_bursty else "none"
         axes.plot(row.ratio, place, "o", markersize=5.5, markerfacecolor=face, markeredgecolor=BLUE)
         axes.annotate(
@@ -294,7 +295,7 @@ def drops_by_stage(found: Found) -> Any:
         systems = by_system(runs)
         names = rivals(list(systems), drops=True)
         stages = list(runs[0].figures.dropped)
-        shades = plt.get_cmap("cividis")([0.15 + 0.75 * at / max(len(stages) - 1, 1) for at in range(len(stages))])
+        shades = plt.get_cmap("cividis")([0.2 + 0.7 * at / max(len(stages) - 1, 1) for at in range(len(stages))])
         before = [0.0] * len(names)
         for stage, shade in zip(stages, shades, strict=True):
             lengths = [
@@ -306,7 +307,14 @@ def drops_by_stage(found: Found) -> Any:
             before = [start + length for start, length in zip(before, lengths, strict=True)]
         each.set_ylim(len(names) - 0.4, -0.6)
         each.set_title(cell.name, loc="left")
-        each.legend(fontsize=7.5, ncols=len(stages), loc="upper left", bbox_to_anchor=(0, -0.1), handlelength=1)
+        each.legend(
+            fontsize=7,
+            ncols=len(stages),
+            loc="upper left",
+            bbox_to_anchor=(-0.02, -0.1),
+            handlelength=1,
+            columnspacing=0.9,
+        )
         each.grid(axis="x")
     figure.supxlabel("tasks dropped for each 100 events offered", fontsize=9)
     return figure
@@ -406,7 +414,7 @@ def estimator_errors(found: Found) -> Any:
             )  # fmt: skip
         each.set_yticks(range(len(names)), names)
         each.set_title(load, loc="left")
-        each.set(xlim=(0, None), ylim=(len(names) - 0.4, -0.6))
+        each.set(xlim=(0, 1.08 * each.get_xlim()[1]), ylim=(len(names) - 0.4, -0.6))
         each.grid(axis="x")
     figure.supxlabel("mean error, as a share of the true load", fontsize=9)
     _legend(figure, axes)
@@ -419,12 +427,17 @@ def ablations(found: Found) -> Any:
     goods = [(cell, good.ratios) for cell, runs in found.items() if (good := good_of(runs)) is not None]
     tails = [(cell, ratios) for cell, ratios in tails if any(UNDROPPED[name].is_ours for name in ratios)]
     goods = [(cell, ratios) for cell, ratios in goods if any(DROPPING[name].is_ours for name in ratios)]
-    if not tails and not goods:
+    panels = [
+        (tails, UNDROPPED, "p99 without it / p99 of ours"),
+        (goods, DROPPING, "goodput of ours / goodput without it"),
+    ]
+    panels = [panel for panel in panels if panel[0]]
+    if not panels:
         return None
-    height = 1.3 + 0.3 * max(len(tails), len(goods))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, height), layout="constrained")
-    _ablated(left, tails, UNDROPPED, "p99 without it / p99 of ours (more: it is worth more)")
-    _ablated(right, goods, DROPPING, "goodput of ours / goodput without it")
+    height = 1.3 + 0.3 * max(len(rows) for rows, _, _ in panels)
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, height), layout="constrained", squeeze=False)
+    for each, (rows, known, label) in zip(axes.flat, panels, strict=True):
+        _ablated(each, rows, known, label)
     return figure
 
 
@@ -432,7 +445,7 @@ def _ablated(
     axes: Any, rows: Sequence[tuple[Cell, Mapping[str, float | None]]], known: Mapping[str, Any], label: str
 ) -> None:
     names = [name for name in known if known[name].is_ours and name != OURS]
-    for name, colour, marker in zip(names, (RED, ORANGE, GREEN, PINK, BROWN), "sD^vP", strict=False):
+    for name, colour, marker in zip(names, (RED, ORANGE, GREEN, PINK, BROWN, SKY, FAINT), "sD^vPX*", strict=False):
         points = [
             (min(ratio, 1e3), place)
             for place, (_, ratios) in enumerate(rows)

@@ -90,10 +90,12 @@ def goals(summary: Mapping[str, Any], live: Mapping[str, Any] | None) -> str:
 
 
 def verdicts(found: Found) -> str:
-    """A line for each cell."""
+    """A line for each cell that is compared at our cost."""
     rows = []
     for cell, runs in found.items():
         tail, good = tail_of(runs), good_of(runs)
+        if tail is None and good is None:
+            continue
         row = [_linked(cell)]
         if tail is None:
             row += ["–"] * 3
@@ -128,18 +130,22 @@ def _linked(cell: Cell) -> str:
 
 
 def ablations(found: Found) -> str:
-    """Ours with one part switched off, by ours."""
-    rows = []
-    for cell, runs in found.items():
-        tail, good = tail_of(runs), good_of(runs)
-        for told, ratios, known in (
-            ("p99 without / with", tail.ratios if tail else {}, UNDROPPED),
-            ("goodput with / without", good.ratios if good else {}, DROPPING),
-        ):
-            for name, ratio in ratios.items():
-                if known[name].is_ours:
-                    rows.append((_linked(cell), escape(name), told, number(ratio)))
-    return table(("cell", "system", "", "ratio"), rows) if rows else ""
+    """Ours against ours with one part switched off: above 1 the part is worth something."""
+    tails = {cell: tail.ratios for cell, runs in found.items() if (tail := tail_of(runs)) is not None}
+    goods = {cell: good.ratios for cell, runs in found.items() if (good := good_of(runs)) is not None}
+    return _ablated("p99 without it by ours", tails, UNDROPPED) + _ablated(
+        "our goodput by that without it", goods, DROPPING
+    )
+
+
+def _ablated(told: str, ratios: Mapping[Cell, Mapping[str, float | None]], known: Mapping[str, Any]) -> str:
+    names = [name for name in known if known[name].is_ours and any(name in each for each in ratios.values())]
+    rows = [
+        (_linked(cell), *[number(each.get(name)) for name in names])
+        for cell, each in ratios.items()
+        if any(name in each for name in names)
+    ]
+    return table((told, *[escape(name) for name in names]), rows) if rows else ""
 
 
 def estimators(found: Found) -> str:
@@ -154,7 +160,7 @@ def estimators(found: Found) -> str:
         for (load, name), each in kept.items()
     ]
     headings = ("load", "estimator", "error now", "ahead", "of this too low", "too high", "s late at the last stage")
-    return table(headings, rows) if rows else ""
+    return table(headings, rows, "named") if rows else ""
 
 
 def rates(found: Found) -> str:
