@@ -95,8 +95,8 @@ TUNED: Mapping[str, Mapping[str, float]] = {
     "reactive with drain": {"drain_s": 8.0, "hold_s": 10.0},
     "nexus": {"epoch_s_min": 2.0},
     "inferline": {},
-    "clipper": {},
-    "clockwork": {},
+    "clipper": {"increase": 2.0},
+    "clockwork": {"run_s_max": 0.5, "batch_max": 64},
     "pard": {},
 }
 """System or batcher -> its own knobs, where they are not the default."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import takewhile
+from functools import cache
+from itertools import islice
+from typing import Any, NamedTuple
 
 from covey.services.scheduler.core.estimating import visits
-from covey.services.scheduler.core.provision import Pipeline, Provision, Share, Window
+from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provision, Share, Window
 from covey.services.scheduler.core.replicas import within
 from covey.simulator.arrivals import poisson
 from covey.simulator.baselines.queues import predictor
@@ -27,6 +28,8 @@ Predict = Callable[[Provision], float]
 
 LONGEST_S = 60.0
 """The envelope's longest window."""
+SAMPLE_S, SAMPLE_MAX = 30.0, 3000
+"""Seconds and events, whichever are fewer, that are planned on."""
 
 
 def plan(pipeline: Pipeline, rate: float, predict: Predict, replicas_max: int) -> Provision:
@@ -165,38 +168,54 @@ class PlannedInferLine:
     devices, where the planner gives up.
     """
 
-    SAMPLE_S = 30.0
-    EVENTS_MAX = 3000
-    """Of the sample, so that planning takes a second at most; the rest of the arrivals would say the same again."""
-
     def __init__(
-        self, pipeline: Pipeline, devices: int, *, headroom: float = 1.0, replicas_most: float = 8.0, **tuning: float
+        self, pipeline: Pipeline, devices: int, *, headroom: float = 1.0, replicas_most: float = 32.0, **tuning: float
     ) -> None:
-        self._made = partial(self._planned, pipeline, devices, headroom, int(replicas_most * devices), tuning)
+        self._pipeline = pipeline
+        self._devices = devices
+        self._headroom = headroom
+        self._replicas_max = int(replicas_most * devices)
+        self._tuning: dict[str, Any] = dict(tuning)
         self._tuner: InferLine | None = None
 
     def decide(self, window: Window) -> Provision:
         if self._tuner is None:
-            self._tuner = self._made(window)
+            self._tuner = self._planned(window)
         return self._tuner.decide(window)
 
-    def _planned(
-        self,
-        pipeline: Pipeline,
-        devices: int,
-        headroom: float,
-        replicas_max: int,
-        tuning: dict[str, float],
-        window: Window,
-    ) -> InferLine:
+    def _planned(self, window: Window) -> InferLine:
         rate = max(window.offered, 1) / window.seconds
-        ticks = max(1, int(min(self.SAMPLE_S, self.EVENTS_MAX / rate) / window.seconds))
-        arrivals = _sample(rate, ticks * window.seconds)
-        counts = Counter(int(instant / window.seconds) for instant in arrivals)
-        more = _sample(headroom * rate, ticks * window.seconds / headroom)
-        planned = plan(pipeline, headroom * rate, predictor(pipeline, more), replicas_max)
-        return InferLine(pipeline, devices, planned, [counts[tick] for tick in range(ticks)], window.seconds, **tuning)
+        planned = _plan_for(_Known.of(self._pipeline), rate * self._headroom, self._replicas_max)
+        sample = _sample(rate)
+        counts = Counter(int(instant / window.seconds) for instant in sample)
+        ticks = max(1, int(sample[-1] / window.seconds))
+        offered = [counts[tick] for tick in range(ticks)]
+        return InferLine(self._pipeline, self._devices, planned, offered, window.seconds, **self._tuning)
 
 
-def _sample(rate: float, seconds: float) -> list[float]:
-    return list(takewhile(lambda instant: instant < seconds, poisson(rate, random.Random(0))))
+class _Known(NamedTuple):
+    """A pipeline that has a hash, so that it is planned for once, however many runs it has."""
+
+    stages: tuple[tuple[str, Profile], ...]
+    fan_outs: tuple[tuple[Edge, float], ...]
+    objective_s: float
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> _Known:
+        return cls(tuple(pipeline.profiles.items()), tuple(pipeline.fan_outs.items()), pipeline.objective_s)
+
+    def pipeline(self) -> Pipeline:
+        fan_outs, profiles = dict(self.fan_outs), dict(self.stages)
+        return Pipeline(tuple(profiles), tuple(fan_outs), fan_outs, profiles, self.objective_s)
+
+
+@cache
+def _plan_for(known: _Known, rate: float, replicas_max: int) -> Provision:
+    pipeline = known.pipeline()
+    return plan(pipeline, rate, predictor(pipeline, _sample(rate)), replicas_max)
+
+
+def _sample(rate: float) -> list[float]:
+    """The arrivals of half a minute, or fewer: planning takes seconds."""
+    number = int(min(SAMPLE_S * rate, SAMPLE_MAX)) + 1
+    return list(islice(poisson(rate, random.Random(0)), number))
