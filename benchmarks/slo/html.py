@@ -2,8 +2,8 @@
 
     python -m benchmarks.slo.html RUNS.jsonl... --out report.html [--live FILE] [--replay CELL] [--pictures FOLDER]
 
-RUNS are what `python -m benchmarks.slo` wrote, in as many pieces as there are; --live is what `benchmarks.slo.live`
-printed last, as JSON. A cell with --replay is simulated once more (seconds to minutes), to show what estimators said of
+RUNS are what `python -m benchmarks.slo` wrote, in as many pieces as there are; --live is the `live.jsonl` of
+`benchmarks.slo.live`. A cell with --replay is simulated once more (seconds to minutes), to show what estimators said of
 it over time. The page needs nothing else: its pictures are SVG and follow the reader's light or dark. With --pictures
 they are written as PNG, too.
 """
@@ -43,7 +43,8 @@ class Sources(NamedTuple):
     """Where the runs come from, and what goes with them."""
 
     commits: Mapping[str, int]
-    live: Mapping[str, Any] | None = None
+    live: Sequence[Mapping[str, Any]] = ()
+    """Rows of `benchmarks.slo.live`."""
     estimated: pictures.Estimated | None = None
     folder: Path | None = None
     """For the pictures as PNG."""
@@ -54,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="the page")
-    parser.add_argument("--live", type=Path, help="what `benchmarks.slo.live` printed: its last line is read")
+    parser.add_argument("--live", type=Path, help="the live.jsonl of `benchmarks.slo.live`")
     parser.add_argument("--replay", metavar="CELL", help="show what estimators said there over time")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write them as PNG, too")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where profiles and arrivals are")
@@ -63,7 +64,7 @@ def main() -> None:
     found = in_order(runs_in(options.runs, places))
     if not found:
         raise SystemExit(f"no run in {' '.join(map(str, options.runs))}")
-    live = json.loads(options.live.read_text().splitlines()[-1]) if options.live else None
+    live = [json.loads(line) for line in options.live.read_text().splitlines()] if options.live else []
     estimated = replayed(cell_named(options.replay), places) if options.replay else None
     sources = Sources(commits_in(options.runs), live, estimated, options.pictures)
     options.out.write_text(page(found, sources))
@@ -118,6 +119,12 @@ def replayed(cell: Cell, places: Places, seed: int = 1) -> pictures.Estimated:
 def page(found: Found, sources: Sources) -> str:
     """The whole of it."""
     summary = summary_of(found)
+    if sources.live:
+        from benchmarks.slo.live.report import summary_of as live_summary
+
+        summary = {**summary, **live_summary(sources.live)}
+    errors = summary["sim_vs_live_error"] if sources.live else {}
+    assert isinstance(errors, dict)
     runs = [run for each in found.values() for run in each]
     seeds = sorted({run.job.seed for run in runs})
     commits = ", ".join(f"{name} ({count:,} runs)" for name, count in sources.commits.items())
@@ -128,7 +135,7 @@ def page(found: Found, sources: Sources) -> str:
     )
     parts = [
         f"<h1>Pipelines that meet one latency objective</h1><p class=told>{escape(told)}</p>",
-        f"<h2>In short</h2>{tables.goals(summary, sources.live)}{INTRODUCTION}",
+        f"<h2>In short</h2>{tables.goals(summary, errors)}{INTRODUCTION}",
         *_questions(found, sources),
         f"<h2 id=cells>Every cell</h2><p>{CELLS_TOLD}</p>",
         *tables.every_cell(found),
@@ -175,7 +182,10 @@ def _questions(found: Found, sources: Sources) -> list[str]:
             show("ablations", lambda: pictures.ablations(found), MARKS_TOLD),
             tables.ablations(found),
         ]),
-        ("Simulated and live", LIVE_TOLD, [tables.simulated_and_live(sources.live)] if sources.live else []),
+        ("Simulated and live", LIVE_TOLD, [
+            show("live", lambda: pictures.live_errors(sources.live), OFF_TOLD),
+            tables.simulated_and_live(sources.live),
+        ] if sources.live else []),
         ("Cell by cell", VERDICTS_TOLD, [tables.verdicts(found)]),
     ]  # fmt: skip
     return [f"<h2>{heading}</h2><p>{told}</p>" + "".join(parts) for heading, told, parts in sections if any(parts)]
@@ -246,8 +256,10 @@ grown, and then their backlog."""
 ERRORS_TOLD = "Means over windows, stages and runs."
 ABLATIONS_TOLD = "Ours, with the estimator, the drop rule or a part of it replaced by what others have."
 MARKS_TOLD = "Each mark is ours with one part switched off; right of 1 the part is worth something."
-LIVE_TOLD = """The same program on the real mesh, and in the simulator by the profile that <code>covey profile</code>
-took; live runs side by side show their own spread."""
+LIVE_TOLD = """The same program at the same instants of arrival: on the real mesh, and in the simulator, by the profile
+that <code>covey profile</code> took and by what the mesh itself was measured to take."""
+OFF_TOLD = """How far each simulated run (filled) is from the median of the live runs, and how far these are from it
+themselves (hollow). Shaded: what was aimed at."""
 VERDICTS_TOLD = """Intervals are over seeds, paired, at 95 %. A dash: not asked, or it says nothing. <small>Cheaper
 throughout</small>: at none of its headrooms that baseline costs what ours does."""
 CELLS_TOLD = """Means over seeds, ± half of their 95 % interval. p99 counts what completed, p99 of all what was

@@ -462,3 +462,39 @@ def _ablated(
         _log(axes.xaxis, lambda value: f"{value:g}")
     axes.grid(axis="both")
     axes.legend(fontsize=7.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=0.8, handlelength=1)
+
+
+LIVE_GOALS = {"throughput": 0.15, "p50": 0.15, "p99": 0.25}
+
+
+def live_errors(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Simulated and live runs of each load, by how far they are from the live ones' median."""
+    from benchmarks.slo.live.report import LABELS, MEASURES
+
+    cells = [
+        (label, [(row["live"][at], row["simulated"][at]) for row in rows if row["piece"] == piece])
+        for piece, labels in LABELS.items()
+        for at, label in enumerate(labels)
+    ]
+    cells = [(label, runs) for label, runs in cells if runs]
+    if not cells:
+        return None
+    figure, axes = plt.subplots(
+        1, len(MEASURES), figsize=(WIDTH, 1.0 + 0.32 * len(cells)), layout="constrained", sharey=True
+    )
+    for each, (name, key) in zip(axes, MEASURES.items(), strict=True):
+        goal = 100 * LIVE_GOALS[name]
+        each.axvspan(-goal, goal, color=GRID, alpha=0.5, linewidth=0)
+        each.axvline(0, color=INK, linewidth=0.9)
+        for place, (_, runs) in enumerate(cells):
+            median = statistics.median([live[key] for live, _ in runs])
+            for side, face, lower in ((0, "none", 0.14), (1, BLUE, -0.14)):
+                off = [100 * (run[side][key] / median - 1) for run in runs]
+                each.plot(
+                    off, [place + lower] * len(off), "o", markersize=5, markerfacecolor=face, markeredgecolor=BLUE
+                )
+        widest = max(abs(limit) for limit in (*each.get_xlim(), goal)) * 1.05
+        each.set(xlim=(-widest, widest), ylim=(len(cells) - 0.4, -0.6), xlabel=f"{name}, %")
+        each.set_yticks(range(len(cells)), [label for label, _ in cells])
+        each.grid(axis="x")
+    return figure

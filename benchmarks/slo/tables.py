@@ -69,14 +69,13 @@ def with_interval(values: Sequence[float], form: str = ",.0f") -> str:
     return f"{mean} <small>± {half:{form}}</small>"
 
 
-def goals(summary: Mapping[str, Any], live: Mapping[str, Any] | None) -> str:
+def goals(summary: Mapping[str, Any], errors: Mapping[str, float]) -> str:
     """What was wanted, and what was found."""
     rows = []
     for goal in GOALS:
         value = summary.get(goal.name)
         met = "" if not goal.wanted or value is None else "met" if goal.is_met(value) else "missed"
         rows.append((escape(goal.told), "not measured" if value is None else f"{value:.3g}", goal.wanted, met))
-    errors = (live or {}).get("sim_vs_live_error") or {}
     for name, most in (("throughput", 0.15), ("p50", 0.15), ("p99", 0.25)):
         error = errors.get(name)
         met = "" if error is None else "met" if error <= most else "missed"
@@ -171,19 +170,28 @@ def rates(found: Found) -> str:
     return table(("system", *by_pipeline), rows) if rows else ""
 
 
-def simulated_and_live(live: Mapping[str, Any]) -> str:
-    """What the simulator predicted, and each live run."""
-    rows = []
-    for row in live.get("rows", ()):
-        cells = [escape(f"{row['case']}"), f"{row['rate']:.3g}"]
-        for name, form, times in (("throughput", ".3g", 1), ("p50_s", ".0f", 1000), ("p99_s", ".0f", 1000)):
-            seen = [format(times * run[name], form) for run in row["live"]]
-            cells += [format(times * row["simulated"][name], form), " ".join(seen)]
-        rows.append(cells)
-    headings = (
-        "case", "events/s", "throughput simulated", "live", "p50 simulated, ms", "live", "p99 simulated, ms", "live",
-    )  # fmt: skip
-    return table(headings, rows)
+def simulated_and_live(rows: Sequence[Mapping[str, Any]]) -> str:
+    """For each load every live run beside its simulation, and through the step by which estimator."""
+    from benchmarks.slo.live.report import LABELS
+
+    told = []
+    for row in sorted(rows, key=lambda row: list(LABELS).index(row["piece"]) if row["piece"] in LABELS else 9):
+        labels = LABELS.get(row["piece"], [f"step, by {row['piece']}"])
+        for label, live, simulated in zip(labels, row["live"], row["simulated"], strict=True):
+            cells = [escape(label), str(row["seed"])]
+            for name, form, times in (("throughput", ".3g", 1), ("p50_s", ",.0f", 1000), ("p99_s", ",.0f", 1000)):
+                off = simulated[name] / live[name] - 1 if live[name] else math.nan
+                cells += [number(times * live[name], form), number(times * simulated[name], form), number(off, "+.0%")]
+            told.append((*cells, f"{row['cpu']:.0%}", f"{row['others']:.0%}"))
+    three = ("live", "simulated", "off")
+    headings = ("load", "seed", *three, *three, *three, "the mesh", "others")
+    groups = "<tr><th colspan=2></th>" + "".join(
+        f"<th colspan={wide}>{group}</th>"
+        for group, wide in (("answers a second", 3), ("p50, ms", 3), ("p99, ms", 3), ("of the machine", 2))
+    )
+    return table(headings, sorted(told, key=lambda cells: cells[0])).replace(
+        "<thead>", f"<thead class=groups>{groups}</tr>"
+    )
 
 
 def every_cell(found: Found) -> Iterator[str]:

@@ -85,23 +85,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of a small file of runs, as the program writes it."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "runs.jsonl").write_text("".join(f"{line_of(run, 'abc1234')}\n" for run in runs()))
-    compared = {
-        "case": "chain at 30 %",
-        "rate": 12,
-        "simulated": {"throughput": 12, "p50_s": 0.05, "p99_s": 0.12},
-        "live": [{"throughput": 11.9, "p50_s": 0.052, "p99_s": 0.131}],
-    }
-    live = {"sim_vs_live_error": {"throughput": 0.02, "p50": 0.1, "p99": 0.3}, "rows": [compared]}
-    (folder / "live.txt").write_text(f"# some run\n{json.dumps(live)}\n")
+    live = [{"throughput": 12.0, "p50_s": 0.050, "p99_s": 0.10 + 0.01 * share} for share in range(3)]
+    simulated = [{**part, "throughput": 12.1, "p99_s": 1.3 * part["p99_s"]} for part in live]
+    row = {"piece": "chain", "seed": 1, "live": live, "simulated": simulated, "cpu": 0.3, "others": 0.1}
+    (folder / "live.jsonl").write_text(f"{json.dumps(row)}\n")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
             "sys.argv",
-            ["html", str(folder / "runs.jsonl"), "--out", str(folder / "page.html"), "--live", str(folder / "live.txt"),
+            ["html", str(folder / "runs.jsonl"), "--out", str(folder / "page.html"), "--live",
+             str(folder / "live.jsonl"),
              "--pictures", str(folder / "pictures")],
         )  # fmt: skip
         html.main()
     drawn = {path.name for path in (folder / "pictures").glob("*.png")}
-    assert {"slo-p99.png", "slo-over-time.png", "slo-drops.png", "slo-rates.png", "slo-estimators.png"} <= drawn
+    assert {"slo-p99.png", "slo-over-time.png", "slo-drops.png", "slo-rates.png", "slo-live.png"} <= drawn
     return (folder / "page.html").read_text()
 
 
