@@ -33,6 +33,8 @@ APP = "benchmarks.slo.live.pipelines:chain"
 DEVICE = Path(__file__).with_name("device.json")
 WORKERS = 6
 HEADROOM = 1.1
+RESERVE = 0.0
+"""None: which estimator is better shows where everything is started by what it says."""
 SHARES = (0.3, 0.5, 0.7)
 """Steady loads, by what the devices carry at most."""
 SETTLE_S = 10.0
@@ -93,6 +95,7 @@ async def live(folder: Path, profile: Path, course: Course, seed: int, kind: Est
         "COVEY_LOAD_AT_START": "0",
         "COVEY_ESTIMATOR": kind,
         "COVEY_HEADROOM": str(HEADROOM),
+        "COVEY_RESERVE": str(RESERVE),
         "COVEY_REPLICAS_MAX": str(WORKERS),
     }
     async with cluster_of(APP, folder, settings, WORKERS) as cluster, covey.connect(cluster.address) as client:
@@ -107,7 +110,7 @@ def simulated(profile: Path, course: Course, seed: int, kind: EstimatorKind, ove
     """What the simulator says of such a run, part by part."""
 
     def system(pipeline: Pipeline, devices: int) -> tuple[Provisioner, Batcher]:
-        return provisioner_of(pipeline, devices, kind, HEADROOM), AdaptiveDrop(pipeline)
+        return provisioner_of(pipeline, devices, kind, HEADROOM, RESERVE), AdaptiveDrop(pipeline)
 
     def played(part: Part) -> Taken:
         load = Load(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from covey.clock import MonotonicClock
 from covey.cluster import LocalCluster
 from covey.simulator.measured import Overhead
 
-WARM, EVENTS = 40, 250
+WARM = 40
+TURNS, EACH = 25, 10
+"""Events of each pipeline, in turns of so many."""
 PAUSE_S = 0.02
 """Between an answer and the next event, when processes have gone to sleep."""
 IDLE_S = 4.0
@@ -36,8 +39,8 @@ class _Taken(NamedTuple):
 
 
 async def measured_overhead(folder: Path) -> Overhead:
-    """Of a mesh with one worker, on this machine."""
-    one, three = [await _taken(folder / name, name) for name in ("one", "three")]
+    """Of a mesh with one worker, on this machine as it is now."""
+    one, three = await _taken(folder)
     # A stall of the machine is none of the mesh's: the means are those of the middle half.
     ones, threes = _middle_mean(one.latencies_s), _middle_mean(three.latencies_s)
     hop_s = max(1e-5, (threes - ones) / HOPS_MORE)
@@ -53,18 +56,31 @@ async def measured_overhead(folder: Path) -> Overhead:
     )
 
 
-async def _taken(folder: Path, name: str) -> _Taken:
+async def _taken(folder: Path) -> list[_Taken]:
+    """Of one stage and of three, in turns, so that both have the machine as it is at the time."""
     clock = MonotonicClock()
-    app = f"benchmarks.slo.live.pipelines:{name}"
-    async with cluster_of(app, folder, {"COVEY_DEVICE": "cpu"}, workers=1) as cluster:
-        await one_at_a_time(cluster, _event, WARM, PAUSE_S)
-        began, before = clock.now(), _used_s(cluster)
+    names = ("one", "three")
+    meshes = [
+        cluster_of(f"benchmarks.slo.live.pipelines:{name}", folder / name, {"COVEY_DEVICE": "cpu"}, workers=1)
+        for name in names
+    ]
+    latencies: list[list[float]] = [[] for _ in meshes]
+    async with meshes[0], meshes[1]:
+        for mesh in meshes:
+            await one_at_a_time(mesh, _event, WARM, PAUSE_S)
+        began, before = clock.now(), [_used_s(mesh) for mesh in meshes]
         await asyncio.sleep(IDLE_S)
-        idle = (_used_s(cluster) - before) / (clock.now() - began)
-        began, before = clock.now(), _used_s(cluster)
-        latencies = await one_at_a_time(cluster, lambda number: _event(WARM + number), EVENTS, PAUSE_S)
-        used_s = _used_s(cluster) - before - idle * (clock.now() - began)
-    return _Taken(latencies, max(0.0, used_s / EVENTS))
+        idle_s, idle = clock.now() - began, [_used_s(mesh) for mesh in meshes]
+        for turn in range(TURNS):
+            for mesh, found in zip(meshes, latencies, strict=True):
+                found += await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), EACH, PAUSE_S)
+        busy_s, busy = clock.now() - began - idle_s, [_used_s(mesh) for mesh in meshes]
+    events = TURNS * EACH
+    used = [
+        (after - between - (between - first) / idle_s * busy_s) / events
+        for first, between, after in zip(before, idle, busy, strict=True)
+    ]
+    return [_Taken(found, max(0.0, cpu)) for found, cpu in zip(latencies, used, strict=True)]
 
 
 def _used_s(cluster: LocalCluster) -> float:
@@ -80,3 +96,7 @@ def _middle_mean(latencies: list[float]) -> float:
 
 def _event(number: int) -> Event:
     return f"/events/{number}", PAYLOAD
+
+
+def _numbered(first: int, number: int) -> Event:
+    return _event(first + number)
