@@ -7,12 +7,20 @@ not reported: `tuning.py`, whose table is in `results/slo-tuning.txt`. `TUNED` h
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from covey.services.scheduler.core.choosing import AdaptiveDrop, DropRule
-from covey.services.scheduler.core.estimating import CascadeEstimator, Estimator, Mean, Peak, StageEstimator
-from covey.services.scheduler.core.provision import Batcher, Pipeline, Provisioner
-from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable
+from covey.services.scheduler.core.estimating import (
+    CascadeEstimator,
+    Envelope,
+    Estimator,
+    Mean,
+    Peak,
+    StageEstimator,
+)
+from covey.services.scheduler.core.provision import Batcher, Pipeline, Provision, Provisioner, Window
+from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable, Rule
 from covey.simulator.baselines.clipper import Clipper
 from covey.simulator.baselines.clockwork import Clockwork
 from covey.simulator.baselines.greedy import Greedy, Lateness
@@ -38,11 +46,29 @@ class System(NamedTuple):
         return self.provisioning(pipeline, devices, headroom), self.batching(pipeline)
 
 
-def _ahead(estimator: Callable[[Pipeline], Estimator]) -> Provisioning:
+def _ahead(estimator: Callable[[Pipeline], Estimator], **knobs: float) -> Provisioning:
+    rule = Rule(**knobs)
+
     def made(pipeline: Pipeline, devices: int, headroom: float) -> Provisioner:
-        return AheadOfTime(PlanTable(Planner(pipeline, devices, headroom)), estimator(pipeline))
+        return AheadOfTime(PlanTable(Planner(pipeline, devices, headroom)), estimator(pipeline), rule)
 
     return made
+
+
+class _Untuned:
+    """Our estimate, and replicas by it alone: batches are fixed, budgets proportional, and nothing is planned."""
+
+    def __init__(self, pipeline: Pipeline, devices: int, headroom: float) -> None:
+        self._estimator = CascadeEstimator(pipeline)
+        self._sizing = Reactive(pipeline, devices, smoothing=1.0, headroom=headroom, hold_s=5.0)
+
+    def decide(self, window: Window) -> Provision:
+        self._estimator.observe(window)
+        rates = self._estimator.load(0.0).rates
+        expected = {
+            stage: replace(seen, arrived=round(rates[stage] * window.seconds)) for stage, seen in window.stages.items()
+        }
+        return self._sizing.decide(replace(window, stages=expected))
 
 
 def reactive(**knobs: float | None) -> Provisioning:
@@ -87,6 +113,8 @@ def _greedy(lateness: Lateness) -> Batching:
 CASCADE = _ahead(CascadeEstimator)
 BY_STAGE = _ahead(lambda pipeline: StageEstimator(pipeline, Mean))
 BY_STAGE_AND_QUEUE = _ahead(lambda pipeline: StageEstimator(pipeline, Peak, DRAIN_S))
+BY_ENVELOPE = _ahead(lambda pipeline: CascadeEstimator(pipeline, Envelope))
+WITHOUT_RESERVE = _ahead(CascadeEstimator, reserve=0.0)
 KEEP = _greedy(Lateness.KEEP)
 
 
@@ -105,11 +133,15 @@ REACTIVE = reactive(**TUNED["reactive with drain"])
 NEXUS = nexus(**TUNED["nexus"])
 INFERLINE = inferline(**TUNED["inferline"])
 PARD = pard(**TUNED["pard"])
+CLOCKWORK = clockwork(**TUNED["clockwork"])
 
 UNDROPPED: Mapping[str, System] = {
     "ours": System(CASCADE, KEEP, is_ours=True),
     "ours by stage": System(BY_STAGE, KEEP, is_ours=True),
     "ours by stage and queue": System(BY_STAGE_AND_QUEUE, KEEP, is_ours=True),
+    "ours by envelope": System(BY_ENVELOPE, KEEP, is_ours=True),
+    "ours without reserve": System(WITHOUT_RESERVE, KEEP, is_ours=True),
+    "ours without tuning": System(_Untuned, KEEP, is_ours=True),
     "reactive with drain": System(REACTIVE, KEEP),
     "reactive": System(reactive(**TUNED["reactive"]), KEEP),
     "nexus": System(NEXUS, KEEP),
@@ -120,14 +152,17 @@ UNDROPPED: Mapping[str, System] = {
 DROPPING: Mapping[str, System] = {
     "ours": System(CASCADE, _adaptive(), is_ours=True),
     "ours by stage": System(BY_STAGE, _adaptive(), is_ours=True),
+    "ours without reserve": System(WITHOUT_RESERVE, _adaptive(), is_ours=True),
+    "ours without tuning": System(_Untuned, _adaptive(), is_ours=True),
     "ours without dropping": System(CASCADE, _greedy(Lateness.EXPIRED), is_ours=True),
     "ours without downstream": System(CASCADE, _adaptive(downstream=False), is_ours=True),
     "ours without shrinking": System(CASCADE, _adaptive(shrink=False), is_ours=True),
     "reactive + expired": System(REACTIVE, _greedy(Lateness.EXPIRED)),
     "reactive + clipper": System(REACTIVE, clipper(**TUNED["clipper"])),
-    "reactive + clockwork": System(REACTIVE, clockwork(**TUNED["clockwork"])),
+    "reactive + clockwork": System(REACTIVE, CLOCKWORK),
     "reactive + pard": System(REACTIVE, PARD),
     "inferline + pard": System(INFERLINE, PARD),
+    "inferline + clockwork": System(INFERLINE, CLOCKWORK),
     "nexus": System(NEXUS, EarlyDrop),
 }
 """Everything on."""
