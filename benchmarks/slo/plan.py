@@ -78,7 +78,7 @@ OF_ABLATIONS = (OUR_HEADROOM, 1.6)
 BUYING = (1.1, 1.6, 2.4, 4.0)
 """What everybody is swept through where it is asked what 99 % in time cost."""
 SEEDS_FIRST = 3
-FEW_ONLY = ("reactive", "reactive + clockwork")
+FEW_ONLY = ("reactive", "reactive + clipper")
 """Systems that were far behind all others on development seeds, and run on few devices only, where a run is cheap."""
 ABLATED = (
     Cell("chain3", "step"),

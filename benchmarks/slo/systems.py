@@ -125,7 +125,7 @@ TUNED: Mapping[str, Mapping[str, float]] = {
     "inferline": {},
     "clipper": {"increase": 2.0},
     "clockwork": {"run_s_max": 0.5, "batch_max": 64},
-    "pard": {},
+    "pard": {"quantile": 0.01},
 }
 """System or batcher -> its own knobs, where they are not the default."""
 
