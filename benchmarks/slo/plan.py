@@ -83,7 +83,7 @@ FEW_ONLY = ("reactive", "reactive + clipper")
 ABLATED = (
     Cell("chain3", "step"),
     Cell("chain5", "mmpp"),
-    Cell("traffic", "azure"),
+    Cell("traffic", "step", devices=8),
     Cell("collisions", "step", devices=8),
     Cell("collisions", "mmpp", devices=8),
     *(Cell(pipeline, "overload", devices=8) for pipeline in (*CHAINS, "collisions")),
@@ -110,10 +110,10 @@ def headrooms_of(cell: Cell, system: str, drops: bool) -> tuple[float, ...]:
         return (OUR_HEADROOM,)
     if cell in STEADY:
         return (ALL_DEVICES,)
+    if system != OURS and system.startswith(OURS):
+        return OF_ABLATIONS[:1] if drops else OF_ABLATIONS
     if drops and asks_for_the_cost(cell):
         return BUYING
-    if system != OURS and system.startswith(OURS):
-        return OF_ABLATIONS
     return HEADROOMS[system.split()[0]][-2 if drops else 0 :]
 
 
