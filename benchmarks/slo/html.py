@@ -260,8 +260,8 @@ LIVE_TOLD = """The same program at the same instants of arrival: on the real mes
 that <code>covey profile</code> took and by what the mesh itself was measured to take."""
 OFF_TOLD = """How far each simulated run (filled) is from the median of the live runs, and how far these are from it
 themselves (hollow). Shaded: what was aimed at."""
-VERDICTS_TOLD = """Intervals are over seeds, paired, at 95 %. A dash: not asked, or it says nothing. <small>Cheaper
-throughout</small>: at none of its headrooms that baseline costs what ours does."""
+VERDICTS_TOLD = """Intervals are over seeds, paired, at 95 %. A dash: not asked, or it says nothing. Cheaper
+throughout: at none of its headrooms that baseline costs what ours does."""
 CELLS_TOLD = """Means over seeds, ± half of their 95 % interval. p99 counts what completed, p99 of all what was
 dropped as infinite. Wasted: busy device-seconds that went into events that were not answered in time."""
 OPEN_ALL = "addEventListener('beforeprint',()=>document.querySelectorAll('details').forEach(d=>d.open=true))"
