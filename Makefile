@@ -9,7 +9,7 @@ TYPED  := $(wildcard covey examples benchmarks)
 PROTOS := $(wildcard protos protos/third_party)
 OUT    ?= .
 
-.PHONY: setup run test check lint types law contract compose fmt proto bench bench-peers sim sim-moves up down lock gpu-check clean
+.PHONY: setup run test check lint types law contract compose fmt proto bench bench-slo bench-peers sim sim-moves up down lock gpu-check clean
 
 setup: .venv/.stamp  ## a second call does nothing until the lock or pyproject.toml changes
 
@@ -50,6 +50,10 @@ proto: setup
 
 bench: setup  ## what is claimed, as programs that print it
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-slo: setup  ## pipelines under one objective, hours of it: an interrupted run goes on where it was
+	mkdir -p runs/slo && $(BIN)/python -u -m benchmarks.slo $(ARGS) | tee -a runs/slo/log.txt
+	cp runs/slo/summary.json benchmarks/results/slo.json && cp runs/slo/report.txt benchmarks/results/slo.txt
 
 bench-peers: setup
 	$(BIN)/python -m benchmarks.peers $(ARGS)

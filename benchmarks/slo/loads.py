@@ -31,6 +31,9 @@ LEAD_S = 8
 """Of the trace, before the arrival around which a part of it is taken."""
 OVERLOAD = 1.3
 OVERLOAD_S = 10.0
+STEADY = "steady"
+"""And per cent of what the devices carry."""
+STEADY_S = 20.0
 
 
 def load_of(name: str, capacity: float, data: Path) -> Load:
@@ -54,6 +57,9 @@ def load_of(name: str, capacity: float, data: Path) -> Load:
         case "overload":
             rate = OVERLOAD * capacity
             return Load(rate, lambda rng, start: poisson(rate, rng, start), SETTLE_S, OVERLOAD_S)
+        case _ if name.startswith(STEADY):
+            steady = capacity * int(name.removeprefix(STEADY)) / 100
+            return Load(steady, lambda rng, start: poisson(steady, rng, start), SETTLE_S, STEADY_S)
     raise ValueError(f"no load is named {name!r}")
 
 

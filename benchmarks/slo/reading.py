@@ -62,14 +62,38 @@ def at_cost(points: Sequence[Point], device_s: float, better: Callable[..., floa
     return better(affordable + crossing) if affordable else points[0].value
 
 
-def cost_of(points: Sequence[Point], reaches: Callable[[float], bool]) -> float:
-    """The least device-seconds at which a value is reached; infinite if it is at none."""
-    return min([point.device_s for point in points if reaches(point.value)], default=math.inf)
+def cost_of(points: Sequence[Point], level: float, is_tail: bool) -> float:
+    """The least device-seconds at which a value is at the level, or better; infinite if it never is.
+
+    A tail is better when it is less, anything else when it is more. Between a point that is worse and a dearer one that
+    is not, the cost lies on the line.
+    """
+    worse: Point | None = None
+    for point in points:
+        if point.value <= level if is_tail else point.value >= level:
+            if worse is None or not math.isfinite(worse.value):
+                return point.device_s
+            part = (level - worse.value) / (point.value - worse.value)
+            return worse.device_s + part * (point.device_s - worse.device_s)
+        worse = point
+    return math.inf
 
 
 def ratio(ours: float, theirs: float) -> float | None:
     """Theirs by ours; None where that says nothing."""
     return theirs / ours if math.isfinite(ours) and math.isfinite(theirs) and ours > 0 else None
+
+
+def complete(runs: Sequence[Done]) -> list[Done]:
+    """Those of the seeds with which every system was run at every one of its headrooms; all, if there is no such seed.
+
+    A run that was stopped has systems with more seeds than others, and bursts differ from seed to seed.
+    """
+    seeds: dict[tuple[str, float], set[int]] = {}
+    for run in runs:
+        seeds.setdefault((run.job.system, run.job.headroom), set()).add(run.job.seed)
+    common = set.intersection(*seeds.values()) if seeds else set()
+    return [run for run in runs if run.job.seed in common or not common]
 
 
 def by_system(runs: Iterable[Done]) -> Mapping[str, list[Done]]:

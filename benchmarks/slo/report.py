@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.slo.loads import OVERLOAD_S
-from benchmarks.slo.plan import Cell
+from benchmarks.slo.estimators import Judged
+from benchmarks.slo.lines import finite
+from benchmarks.slo.loads import OVERLOAD_S, STEADY
+from benchmarks.slo.plan import FEW_DEVICES, OUR_HEADROOM, OURS, Cell
+from benchmarks.slo.reading import complete
 from benchmarks.slo.running import Done, capacity_of, workload_of
-from benchmarks.slo.verdicts import OUR_HEADROOM, OURS, Good, Tail, good_of, tail_of
+from benchmarks.slo.systems import DROPPING
+from benchmarks.slo.verdicts import Good, Tail, good_of, highest_rates, tail_of
 
 Found = Mapping[Cell, Sequence[Done]]
 COLUMNS = ("headroom", "device s", "in time", "p50 ms", "p99 ms", "p99 all", "wasted")
 
 
 def lines_of(found: Found) -> Iterator[str]:
-    """Every cell with every system at every headroom, as means over the seeds."""
+    """Every cell with every system at every headroom, as means over the seeds that all of them were run with."""
     for cell, runs in found.items():
         for drops in (False, True):
-            chosen = [run for run in runs if run.job.drops == drops]
+            chosen = complete([run for run in runs if run.job.drops == drops])
             if chosen:
-                yield f"\n{cell.name}, {'everything on' if drops else 'nothing dropped'}"
+                seeds = sorted({run.job.seed for run in chosen})
+                told = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+                yield f"\n{cell.name}, {'everything on' if drops else 'nothing dropped'}, {told}"
                 yield " " * 26 + "".join(f"{column:>9}" for column in COLUMNS) + "  dropped"
                 yield from _rows(chosen)
         yield from _verdict(tail_of(runs), good_of(runs))
+    yield from _estimators(found)
+    yield from _rates(found)
+
+
+def _estimators(found: Found) -> Iterator[str]:
+    """How well each foresaw the load, in cells of each load."""
+    kept: dict[str, dict[str, list[Judged]]] = {}
+    for cell, runs in found.items():
+        for run in runs:
+            for name, judged in run.estimators.items():
+                kept.setdefault(cell.load, {}).setdefault(name, []).append(judged)
+    for load, by_name in kept.items():
+        yield f"\nestimators under {load}: error now, a cold start ahead, of this too low, too high; s late"
+        for name, each in by_name.items():
+            means = [statistics.fmean(values) for values in zip(*each, strict=True)]
+            yield f"{name:26}" + "".join(f"{mean:9.3f}" for mean in means)
+
+
+def _rates(found: Found) -> Iterator[str]:
+    for pipeline, rates in rates_of(found).items():
+        yield f"\n{pipeline}: highest steady rate with 99 % in time, by what {FEW_DEVICES} devices carry"
+        yield from (f"{name:26}{rate:9.3f}" for name, rate in rates.items())
+
+
+def rates_of(found: Found) -> dict[str, dict[str, float]]:
+    """Pipeline -> system -> `highest_rates`."""
+    steady: dict[str, list[Done]] = {}
+    for cell, runs in found.items():
+        if cell.load.startswith(STEADY):
+            steady.setdefault(cell.pipeline, []).extend(runs)
+    return {pipeline: highest_rates(complete(runs)) for pipeline, runs in steady.items()}
 
 
 def _rows(runs: Sequence[Done]) -> Iterator[str]:
@@ -55,44 +90,25 @@ def _verdict(tail: Tail | None, good: Good | None) -> Iterator[str]:
     if tail is not None:
         yield (
             f"  p99 of {tail.best} / ours at {'our' if tail.is_level else 'its highest, lower'} cost: "
-            f"{_told(tail.p99_ratio)}; cost saved at our p99: {_told(tail.cost_saving)}"
+            f"{_told(tail.p99_ratio)} [{_told(tail.low)}, {_told(tail.high)}]; "
+            f"cost saved at our p99: {_told(tail.cost_saving)}"
         )
+        yield f"  p99 / ours: {_all_of(tail.ratios)}"
     if good is not None:
         yield (
-            f"  goodput of ours / {good.best} at our cost: {good.vs_best:.3f} [{good.low:.3f}, {good.high:.3f}]; "
-            f"cost saved where 99 % are in time: {_told(good.saving_at_attainment)}"
+            f"  goodput of ours / {good.best} at our cost: {_told(good.vs_best)} "
+            f"[{_told(good.low)}, {_told(good.high)}]; cost saved where 99 % are in time: "
+            f"{_told(good.saving_at_attainment)}, on reactive systems: {_told(good.saving_on_reactive)}"
         )
+        yield f"  ours / goodput: {_all_of(good.ratios)}"
+
+
+def _all_of(ratios: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {_told(value)}" for name, value in ratios.items())
 
 
 def _told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def rows_of(found: Found) -> Iterator[str]:
-    """Every run as a line of JSON."""
-    for cell, runs in found.items():
-        for run in runs:
-            job, figures = run.job, run.figures
-            row = {
-                **{"cell": cell.name, "system": job.system, "headroom": job.headroom, "seed": job.seed},
-                **{"drops": job.drops, "cpu_s": run.cpu_s, "estimator_mape": run.errors},
-                **{name: getattr(figures, name) for name in figures.__slots__ if name not in ("seconds", "windows")},
-                "seconds": [list(second) for second in figures.seconds],
-            }
-            yield json.dumps(_finite(row))
-
-
-def _finite(value: object) -> object:
-    """JSON has no infinity."""
-    match value:
-        case float():
-            return round(value, 5) if math.isfinite(value) else None
-        case Mapping():
-            return {key: _finite(each) for key, each in value.items()}
-        case list():
-            return [_finite(each) for each in value]
-        case _:
-            return value
+    return "-" if value is None else f"{value:.3f}" if value < 1000 else "inf"
 
 
 def summary_of(found: Found) -> dict[str, object]:
@@ -101,18 +117,20 @@ def summary_of(found: Found) -> dict[str, object]:
     goods = {cell: good for cell, runs in found.items() if (good := good_of(runs)) is not None}
     bursty = [tail.p99_ratio for cell, tail in tails.items() if cell.is_bursty and tail.p99_ratio is not None]
     runs = [run for each in found.values() for run in each]
-    errors: dict[str, list[float]] = {}
+    errors: dict[str, list[Judged]] = {}
     for run in runs:
-        for name, error in run.errors.items():
-            errors.setdefault(name, []).append(error)
+        for name, judged in run.estimators.items():
+            errors.setdefault(name, []).append(judged)
     summary = {
         "p99_ratio_bursty_min": min(bursty, default=None),
         "p99_ratio_bursty_max": max(bursty, default=None),
         "cost_saving_at_equal_p99_max": _most([tail.cost_saving for tail in tails.values()]),
         "cost_saving_at_99_attainment_max": _most([good.saving_at_attainment for good in goods.values()]),
         "goodput_vs_best_baseline_min": min([good.vs_best for good in goods.values()], default=None),
+        "cost_saving_at_99_attainment_vs_reactive_max": _most([good.saving_on_reactive for good in goods.values()]),
+        "rate_ratio_at_99_attainment": {pipeline: _ratio_of(rates) for pipeline, rates in rates_of(found).items()},
         "steady_overload_goodput_vs_capacity": _vs_capacity(found),
-        "estimator_mape": {name: statistics.fmean(each) for name, each in errors.items()},
+        "estimator_mape": {name: statistics.fmean([judged.now for judged in each]) for name, each in errors.items()},
         "sim_vs_live_error": {"throughput": None, "p50": None, "p99": None},
         "us_per_task": {
             str(devices): 1e6 * sum(run.cpu_s for run in same) / sum(run.figures.tasks for run in same)
@@ -120,9 +138,15 @@ def summary_of(found: Found) -> dict[str, object]:
             for same in [[run for run in runs if run.job.cell.devices == devices]]
         },
     }
-    told = _finite(summary)
+    told = finite(summary)
     assert isinstance(told, dict)
     return told
+
+
+def _ratio_of(rates: Mapping[str, float]) -> float | None:
+    """Ours by the best baseline's."""
+    best = max([rate for name, rate in rates.items() if not DROPPING[name].is_ours], default=0.0)
+    return rates[OURS] / best if best and OURS in rates else None
 
 
 def _most(values: Sequence[float | None]) -> float | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.slo import own
-from benchmarks.slo.estimators import errors_of
+from benchmarks.slo.estimators import Judged, judged
 from benchmarks.slo.loads import load_of
 from benchmarks.slo.plan import Cell, slowness_of
 from benchmarks.slo.systems import DROPPING, UNDROPPED
@@ -46,8 +47,8 @@ class Done(NamedTuple):
 
     job: Job
     figures: Figures
-    errors: dict[str, float]
-    """Estimator -> mean absolute error of its predictions, as a share."""
+    estimators: dict[str, Judged]
+    """By name: how well each did on the load of this run."""
     cpu_s: float
 
 
@@ -99,12 +100,16 @@ def done(job: Job) -> Done:
         job.drops,
     )
     spent = time.process_time() - started
-    errors = errors_of(workload.pipeline, figures.windows) if job.system == "ours" and not job.drops else {}
-    return Done(job, replace(figures, windows=()), errors, spent)
+    is_judged = job.system == "ours" and not job.drops
+    estimators = judged(workload.pipeline, figures.windows) if is_judged else {}
+    return Done(job, replace(figures, windows=()), estimators, spent)
 
 
-def all_done(jobs: Iterable[Job], processes: int = PROCESSES) -> Iterator[Done]:
-    """Run them side by side, in the order in which they end."""
+def all_done(jobs: Iterator[Job], processes: int = PROCESSES) -> Iterator[Done]:
+    """Run them side by side, in the order in which they end. A job is taken when somebody is free for it."""
     with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(5,)) as pool:
-        for future in as_completed([pool.submit(done, job) for job in jobs]):
-            yield future.result()
+        running = {pool.submit(done, job) for job in islice(jobs, processes)}
+        while running:
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(done, job) for job in islice(jobs, len(ended))}
+            yield from (future.result() for future in ended)

@@ -156,7 +156,8 @@ def _show(question: Question, events: int, found: Planned) -> None:
     if found.scaled is not None:
         console.print(f"there only while the mesh wants them: {_line(found.scaled)}", soft_wrap=True)
     elif found.cheapest is not None:
-        console.print("to let the mesh start and stop devices saves nothing here, or misses the objective")
+        told = "to let the mesh start and stop devices saves nothing here, or misses the objective"
+        console.print(told, soft_wrap=True)
 
 
 def _stages(question: Question, shown: Prediction) -> Table:

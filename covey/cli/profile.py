@@ -56,7 +56,7 @@ async def _measure(app: str, events: str, settings: WorkerSettings, most: int, o
 
 
 def _report(found: PipelineProfile, out: Path) -> None:
-    out.write_text(_lines(written(found)))
+    out.write_text(lines_of(written(found)))
     console.print(_table(found))
     console.print(f"wrote {out}")
 
@@ -82,7 +82,7 @@ def _events(named: str) -> Iterator[Event]:
     yield from given()
 
 
-def _lines(found: dict[str, Any]) -> str:
+def lines_of(found: dict[str, Any]) -> str:
     """JSON that a person reads: a line for each stage and edge."""
     stages = ",\n".join(f"    {json.dumps(name)}: {json.dumps(each)}" for name, each in found["stages"].items())
     rest = {name: value for name, value in found.items() if name != "stages"}

@@ -17,8 +17,8 @@ from covey.runtime import run
 from covey.services.scheduler.core.choosing import AdaptiveDrop
 from covey.services.scheduler.core.estimating import CascadeEstimator, Mean, StageEstimator
 from covey.services.scheduler.core.machine import Scheduler
-from covey.services.scheduler.core.provision import Edge, Pipeline, Profile
-from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable
+from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provisioner
+from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable, Rule
 from covey.services.scheduler.core.served import Serving
 from covey.services.scheduler.metadata import ValkeyMetadata
 from covey.services.scheduler.metrics import measure
@@ -82,17 +82,23 @@ def serving_of(settings: SchedulerSettings) -> Serving | None:
         return None
     measured = read_profile(settings.profile)
     least = len(measured.stages)
-    if settings.replicas_max < least or not settings.headroom >= 1 or settings.objective_s < 0:
+    if settings.replicas_max < least or settings.headroom < 1 or settings.objective_s < 0 or settings.reserve < 0:
         raise InvalidArgument(
             f"COVEY_REPLICAS_MAX is {least} or more, one for each stage of {measured.name!r}; COVEY_HEADROOM is 1 or "
-            "more, COVEY_OBJECTIVE_S 0 or more"
+            "more, COVEY_OBJECTIVE_S and COVEY_RESERVE are 0 or more"
         )
     pipeline = provisioned_pipeline(measured, settings.objective_s or measured.objective_s)
+    provisioner = provisioner_of(pipeline, settings.replicas_max, kind, settings.headroom, settings.reserve)
+    return Serving(Scope(settings.tenant, measured.name), pipeline, provisioner, AdaptiveDrop(pipeline))
+
+
+def provisioner_of(
+    pipeline: Pipeline, replicas_max: int, kind: EstimatorKind, headroom: float, reserve: float
+) -> Provisioner:
+    """Plans ahead of time, by the load that an estimator of this kind expects."""
     by_stage = kind is EstimatorKind.STAGE
     estimator = StageEstimator(pipeline, Mean) if by_stage else CascadeEstimator(pipeline)
-    table = PlanTable(Planner(pipeline, settings.replicas_max, settings.headroom))
-    provisioner = AheadOfTime(table, estimator)
-    return Serving(Scope(settings.tenant, measured.name), pipeline, provisioner, AdaptiveDrop(pipeline))
+    return AheadOfTime(PlanTable(Planner(pipeline, replicas_max, headroom)), estimator, Rule(reserve=reserve))
 
 
 def provisioned_pipeline(measured: PipelineProfile, objective_s: float) -> Pipeline:

@@ -28,7 +28,8 @@ class SchedulerSettings:
     With a `profile`, a file that `covey profile` has written, the pipeline that it names is provisioned, and served
     alone: that of `tenant`, for `objective_s` (0: as the profile says), by an `estimator`, with capacity of `headroom`
     times the load that is expected, and at most `replicas_max` replicas in all, whether or not there are workers for
-    them.
+    them. A rise by `reserve` of what those could carry beyond the present load is reckoned with before any was seen; 0:
+    no rise is.
     """
 
     redis_url: str
@@ -51,6 +52,7 @@ class SchedulerSettings:
     objective_s: float = 0.0
     estimator: str = EstimatorKind.CASCADE
     headroom: float = 1.1
+    reserve: float = 0.3
     replicas_max: int = 64
 
     @property

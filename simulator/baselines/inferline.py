@@ -12,11 +12,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import takewhile
+from functools import cache
+from itertools import islice
+from typing import Any, NamedTuple
 
 from covey.services.scheduler.core.estimating import visits
-from covey.services.scheduler.core.provision import Pipeline, Provision, Share, Window
+from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provision, Share, Window
 from covey.services.scheduler.core.replicas import within
 from covey.simulator.arrivals import poisson
 from covey.simulator.baselines.queues import predictor
@@ -27,6 +28,8 @@ Predict = Callable[[Provision], float]
 
 LONGEST_S = 60.0
 """The envelope's longest window."""
+SAMPLE_S, SAMPLE_MAX = 30.0, 3000
+"""Seconds and events, whichever are fewer, that are planned on."""
 
 
 def plan(pipeline: Pipeline, rate: float, predict: Predict, replicas_max: int) -> Provision:
@@ -88,11 +91,13 @@ class InferLine:
         calm_s: float = 15.0,
         recent_s: float = 30.0,
         recent_window_s: float = 5.0,
+        calm_by_stage: bool = False,
     ) -> None:
         """`sample`: the events in each tick of what was planned for, with ticks as long as those of `decide`.
 
         `calm_s`: nothing comes down sooner after a change. It then comes down to the highest rate of any
-        `recent_window_s` in the last `recent_s`.
+        `recent_window_s` in the last `recent_s`, at the plan's utilisation of the least used stage, as recalled; with
+        `calm_by_stage` at each stage's own, which costs less where a stage is small beside what a replica carries.
         """
         self._devices = devices
         self._planned = planned
@@ -109,8 +114,9 @@ class InferLine:
         }
         used = {stage: rate / (share.replicas * carries[stage]) for stage, share in planned.items()}
         self._carries_as_planned = {stage: carries[stage] * used[stage] for stage in planned}
-        self._carries_in_calm = {stage: carries[stage] * min(used.values()) for stage in planned}
-        """Events a second of one replica, at the plan's utilisation of the stage, or of the least used stage."""
+        least = {stage: carries[stage] * min(used.values()) for stage in planned}
+        self._carries_in_calm = self._carries_as_planned if calm_by_stage else least
+        """Events a second of one replica, at the plan's utilisation."""
         self._replicas = {stage: share.replicas for stage, share in planned.items()}
         self._changed_at = 0.0
         self._counts: list[int] = []
@@ -158,37 +164,58 @@ def envelope(counts: Sequence[int], lengths: Sequence[int], tick_s: float) -> li
 class PlannedInferLine:
     """The tuner, and its plan for a steady load as its first window has it.
 
-    `headroom`: what is planned for, by that rate. `replicas_most`: by the devices, where the planner gives up.
+    `headroom`: what is planned for, by that rate; the tuner keeps the utilisation that results. `replicas_most`: by the
+    devices, where the planner gives up.
     """
 
-    SAMPLE_S = 30.0
-    EVENTS_MAX = 3000
-    """Of the sample, so that planning takes a second at most; the rest of the arrivals would say the same again."""
-
     def __init__(
-        self, pipeline: Pipeline, devices: int, *, headroom: float = 1.0, replicas_most: float = 8.0, **tuning: float
+        self, pipeline: Pipeline, devices: int, *, headroom: float = 1.0, replicas_most: float = 32.0, **tuning: float
     ) -> None:
-        self._made = partial(self._planned, pipeline, devices, headroom, int(replicas_most * devices), tuning)
+        self._pipeline = pipeline
+        self._devices = devices
+        self._headroom = headroom
+        self._replicas_max = int(replicas_most * devices)
+        self._tuning: dict[str, Any] = dict(tuning)
         self._tuner: InferLine | None = None
 
     def decide(self, window: Window) -> Provision:
         if self._tuner is None:
-            self._tuner = self._made(window)
+            self._tuner = self._planned(window)
         return self._tuner.decide(window)
 
-    def _planned(
-        self,
-        pipeline: Pipeline,
-        devices: int,
-        headroom: float,
-        replicas_max: int,
-        tuning: dict[str, float],
-        window: Window,
-    ) -> InferLine:
-        rate = headroom * max(window.offered, 1) / window.seconds
-        seconds = max(1, int(min(self.SAMPLE_S, self.EVENTS_MAX / rate) / window.seconds)) * window.seconds
-        arrivals = list(takewhile(lambda instant: instant < seconds, poisson(rate, random.Random(0))))
-        counts = Counter(int(instant / window.seconds) for instant in arrivals)
-        sample = [counts[tick] for tick in range(round(seconds / window.seconds))]
-        planned = plan(pipeline, rate, predictor(pipeline, arrivals), replicas_max)
-        return InferLine(pipeline, devices, planned, sample, window.seconds, **tuning)
+    def _planned(self, window: Window) -> InferLine:
+        rate = max(window.offered, 1) / window.seconds
+        planned = _plan_for(_Known.of(self._pipeline), rate * self._headroom, self._replicas_max)
+        sample = _sample(rate)
+        counts = Counter(int(instant / window.seconds) for instant in sample)
+        ticks = max(1, int(sample[-1] / window.seconds))
+        offered = [counts[tick] for tick in range(ticks)]
+        return InferLine(self._pipeline, self._devices, planned, offered, window.seconds, **self._tuning)
+
+
+class _Known(NamedTuple):
+    """A pipeline that has a hash, so that it is planned for once, however many runs it has."""
+
+    stages: tuple[tuple[str, Profile], ...]
+    fan_outs: tuple[tuple[Edge, float], ...]
+    objective_s: float
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> _Known:
+        return cls(tuple(pipeline.profiles.items()), tuple(pipeline.fan_outs.items()), pipeline.objective_s)
+
+    def pipeline(self) -> Pipeline:
+        fan_outs, profiles = dict(self.fan_outs), dict(self.stages)
+        return Pipeline(tuple(profiles), tuple(fan_outs), fan_outs, profiles, self.objective_s)
+
+
+@cache
+def _plan_for(known: _Known, rate: float, replicas_max: int) -> Provision:
+    pipeline = known.pipeline()
+    return plan(pipeline, rate, predictor(pipeline, _sample(rate)), replicas_max)
+
+
+def _sample(rate: float) -> list[float]:
+    """The arrivals of half a minute, or fewer: planning takes seconds."""
+    number = int(min(SAMPLE_S * rate, SAMPLE_MAX)) + 1
+    return list(islice(poisson(rate, random.Random(0)), number))

@@ -9,6 +9,7 @@ import pytest
 from covey.services.scheduler.core.estimating import (
     CascadeEstimator,
     Envelope,
+    Level,
     Mean,
     Peak,
     Signal,
@@ -53,6 +54,27 @@ def fed(signal: Signal, counts: list[int]) -> Signal:
 
 
 # --- signals ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_level_is_as_good_as_any_in_calm_and_as_quick_as_any_after_a_step() -> None:
+    """At a steady rate its error is a third of the last window's; after a step it is the last window."""
+    rng = random.Random(1)
+    level = Level()
+    by_level, by_window = [], []
+    for _ in range(200):
+        count = poisson_count(100.0, rng)
+        by_level.append(abs(fed(level, [count]).rate(0.0) - 100))
+        by_window.append(abs(count / TICK_S - 100))
+    assert sum(by_level) < sum(by_window) / 3
+
+    assert fed(Level(), [100] * 40 + [250]).rate(0.0) == 500
+    assert fed(Level(), [100] * 40 + [40]).rate(0.0) == 80
+    assert fed(Level(), [100] * 40 + [110] * 2).rate(0.0) == pytest.approx(200, rel=0.02)
+
+
+def test_a_level_forgets() -> None:
+    """What is older than the memory counts no more, however small the change."""
+    assert fed(Level(memory_s=8.0), [100] * 40 + [103] * 16).rate(0.0) == 206
 
 
 def test_noise_is_no_load() -> None:
@@ -156,28 +178,11 @@ def test_fan_outs_that_drift_are_followed() -> None:
     assert cascade.load(0.0).fan_outs[FOUND] == pytest.approx(1.0, abs=0.2)
 
 
-def test_a_backlog_is_work_for_all_that_follow() -> None:
-    """What waits beyond the objective adds to the stage where it waits and to those after, and to none before."""
-    cascade = CascadeEstimator(pipeline(), Mean, drain_s=4.0)
-    cascade.observe(window(100, classify=seen(queued=320)))
-    # 600 tasks a second and 0.2 s: 120 may wait, 200 are too many; a third of 320 is bound for the last stage, 40 may.
-    assert cascade.load(0.0).rates == pytest.approx(
-        {"detect": 200, "classify": 600 + 50, "write": 200 + (320 / 3 - 40) / 4}
-    )
-
-
-def test_what_the_objective_allows_to_wait_is_no_backlog() -> None:
-    """A queue of less than the objective is how batches form."""
+def test_a_backlog_is_no_load() -> None:
+    """What waits has been offered before, and adds to no rate."""
     cascade = CascadeEstimator(pipeline(), Mean)
-    cascade.observe(window(100, detect=seen(queued=20), classify=seen(queued=50)))
+    cascade.observe(window(100, detect=seen(queued=900), classify=seen(queued=320)))
     assert cascade.load(0.0).rates == pytest.approx({"detect": 200, "classify": 600, "write": 200})
-
-
-def test_draining_is_limited() -> None:
-    """However much waits, so many replicas more are not started for it."""
-    cascade = CascadeEstimator(pipeline(), Mean, drain_most=0.5)
-    cascade.observe(window(100, detect=seen(queued=100_000)))
-    assert cascade.load(0.0).rates == pytest.approx({"detect": 300, "classify": 900, "write": 300})
 
 
 def test_a_stage_can_go_by_its_own_arrivals_and_queue() -> None:

@@ -21,12 +21,13 @@ from covey.services.scheduler.core.provision import (
     Share,
     Window,
 )
-from covey.services.scheduler.core.provisioning import AheadOfTime, Plan, Planner, PlanTable
+from covey.services.scheduler.core.provisioning import AheadOfTime, Plan, Planner, PlanTable, Rule
 from covey.simulator.arrivals import poisson, steps
 from covey.simulator.hardware import affine
 from tests.pipeline_world import PipelineWorld
 
 DROP_NOTHING = DropRule(drop=False)
+PLAN_ALONE = Rule(hold=0.0, reserve=0.0)
 
 
 def dag(fan_outs: Mapping[tuple[str, str], float], objective_s: float = 0.25, cold_s: float = 5.0) -> Pipeline:
@@ -299,10 +300,10 @@ def seen(provision: Provision, up: bool = True, now: float = 0.0) -> Window:
 
 
 def test_all_stages_rise_at_once_and_fall_late() -> None:
-    """One decision raises every stage; they are lowered when the load has been low for as long as it says."""
+    """One decision raises every stage; they are lowered when the load has been low for so many cold starts."""
     pipeline = chain(3)
     estimator = Expecting(pipeline, 100.0)
-    ahead = AheadOfTime(PlanTable(Planner(pipeline)), estimator, hold_s=30.0)
+    ahead = AheadOfTime(PlanTable(Planner(pipeline)), estimator, PLAN_ALONE._replace(hold=6.0))
     low = ahead.decide(seen(dict.fromkeys(pipeline.stages, Share(1, 1, 0.1))))
     estimator.rate = 2500.0
     high = ahead.decide(seen(low, now=1.0))
@@ -317,7 +318,7 @@ def test_nothing_is_broken_before_what_replaces_it_is_made() -> None:
     pipeline = chain(2)
     table = PlanTable(Planner(pipeline))
     estimator = Expecting(pipeline, 1000.0)
-    ahead = AheadOfTime(table, estimator, hold_s=0.0)
+    ahead = AheadOfTime(table, estimator, PLAN_ALONE)
     wanted = table.at(1000.0, pipeline.fan_outs).provision
     there = seen({"a": Share(9, 1, 0.1), "b": Share(1, 1, 0.1)})
     between = ahead.decide(there)
@@ -330,7 +331,7 @@ def test_where_devices_are_few_something_is_broken_first() -> None:
     """Replicas that are in the way of what is wanted are not kept."""
     pipeline = chain(2)
     table = PlanTable(Planner(pipeline, devices=10))
-    ahead = AheadOfTime(table, Expecting(pipeline, 1000.0))
+    ahead = AheadOfTime(table, Expecting(pipeline, 1000.0), PLAN_ALONE)
     between = ahead.decide(seen({"a": Share(9, 1, 0.1), "b": Share(1, 1, 0.1)}))
     assert replicas(between) <= 10
     assert between["b"].replicas == table.at(1000.0, pipeline.fan_outs).provision["b"].replicas > 1
@@ -344,7 +345,7 @@ def test_batches_shrink_when_the_replicas_for_it_are_up() -> None:
     table = PlanTable(Planner(pipeline))
     table.at = lambda rate, fan_outs: Plan(tight if rate > 50 else loose, rate, 0.1, True)  # type: ignore[method-assign]
     estimator = Expecting(pipeline, 10.0)
-    ahead = AheadOfTime(table, estimator)
+    ahead = AheadOfTime(table, estimator, PLAN_ALONE)
     assert ahead.decide(seen(loose)) == loose
     estimator.rate = 100.0
     assert {share.batch for share in ahead.decide(seen(loose, now=1.0)).values()} == {16}
@@ -354,7 +355,7 @@ def test_batches_shrink_when_the_replicas_for_it_are_up() -> None:
 def test_the_devices_are_never_exceeded() -> None:
     """Plans for different rates at different stages, and replicas that are kept, stay within what there is."""
     pipeline = chain(3)
-    ahead = AheadOfTime(PlanTable(Planner(pipeline, devices=10)), StageEstimator(pipeline, Mean), hold_s=0.0)
+    ahead = AheadOfTime(PlanTable(Planner(pipeline, devices=10)), StageEstimator(pipeline, Mean), Rule(hold=0.0))
     rng = random.Random(6)
     provision: Provision = dict.fromkeys(pipeline.stages, Share(1, 1, 0.1))
     short = 0
@@ -369,11 +370,57 @@ def test_the_devices_are_never_exceeded() -> None:
     assert short > 0
 
 
-def after_a_step(pipeline: Pipeline, estimator: Estimator) -> PipelineWorld:
+CARRIES = {"a": 1 / 0.001, "b": 1 / 0.003, "c": 1 / 0.002}
+"""Tasks a second that a replica approaches as batches grow, of the stages of `chain(3)`."""
+
+
+def capacity(provision: Provision) -> float:
+    """Events a second, at most, in the largest batches."""
+    return min(share.replicas * CARRIES[stage] for stage, share in provision.items())
+
+
+def test_a_share_of_what_the_devices_carry_is_kept_ready() -> None:
+    """The lower the load, the more is ready for a rise, at every stage; without a reserve it is in proportion."""
+    pipeline = chain(3)
+    table = PlanTable(Planner(pipeline, devices=60))
+    most = 60 / 0.006
+    for rate in (100.0, 2000.0, 6000.0):
+        provision = AheadOfTime(table, Expecting(pipeline, rate), Rule(reserve=0.3)).decide(window_at(0.0, pipeline))
+        assert 0.97 * (rate + 0.3 * (most - rate)) < capacity(provision) < 1.4 * (rate + 0.3 * (most - rate))
+        assert replicas(provision) <= 60
+    plain = AheadOfTime(table, Expecting(pipeline, 100.0), Rule(reserve=0.0)).decide(window_at(0.0, pipeline))
+    assert plain == table.at(100.0, pipeline.fan_outs).provision
+
+
+def test_what_no_rise_was_seen_for_is_given_up() -> None:
+    """In a steady load the reserve fades within the memory; a rise that is seen keeps as much of it as it was."""
+    pipeline = chain(3)
+    table = PlanTable(Planner(pipeline, devices=60))
+    plain = table.at(100.0, pipeline.fan_outs).provision
+    estimator = Expecting(pipeline, 100.0)
+    ahead = AheadOfTime(table, estimator, Rule(memory_s=100.0))
+    ready = [replicas(ahead.decide(window_at(float(now), pipeline))) for now in range(101)]
+    assert ready == sorted(ready, reverse=True)
+    assert ready[0] > 2 * ready[60] > 2 * ready[100]
+    assert ready[100] == replicas(plain)
+
+    estimator.rate = 1600.0
+    ahead.decide(window_at(101.0, pipeline))
+    estimator.rate = 100.0
+    assert capacity(ahead.decide(window_at(110.0, pipeline))) > 1500
+    assert replicas(ahead.decide(window_at(210.0, pipeline))) == replicas(plain)
+
+
+def window_at(now: float, pipeline: Pipeline) -> Window:
+    """Nothing is up yet that could be kept."""
+    return Window(now, 1.0, 0, {stage: Seen(0, 0, 0, {}, 0, 0, 0, 0) for stage in pipeline.stages})
+
+
+def after_a_step(pipeline: Pipeline, estimator: Estimator, rule: Rule) -> PipelineWorld:
     """Events are four times as many from one moment to the next; nothing is dropped."""
-    planner = Planner(pipeline)
+    planner = Planner(pipeline, devices=24)
     first = planner.plan(150.0, pipeline.fan_outs).provision
-    provisioner = AheadOfTime(PlanTable(planner), estimator, hold_s=10.0)
+    provisioner = AheadOfTime(PlanTable(planner), estimator, rule)
     world = PipelineWorld(pipeline, provisioner, AdaptiveDrop(pipeline, DROP_NOTHING), first)
     return world.run(steps([(3, 150.0), (9, 600.0)], random.Random(7)), until=12.0)
 
@@ -381,16 +428,16 @@ def after_a_step(pipeline: Pipeline, estimator: Estimator) -> PipelineWorld:
 def test_going_by_the_root_answers_sooner_at_less_cost() -> None:
     """After a step, the tail is shorter and the bill no higher than if each stage goes by what it sees arrive."""
     pipeline = chain(4, cold_s=2.0)
-    cascade = after_a_step(pipeline, CascadeEstimator(pipeline))
-    by_stage = after_a_step(pipeline, StageEstimator(pipeline, Mean))
+    rule = Rule(hold=5.0, reserve=0.0)
+    cascade = after_a_step(pipeline, CascadeEstimator(pipeline), rule)
+    by_stage = after_a_step(pipeline, StageEstimator(pipeline, Mean), rule)
     assert cascade.p99_s() < by_stage.p99_s() / 1.3
     assert cascade.replica_s <= by_stage.replica_s
 
 
-def test_draining_ends_a_backlog_sooner() -> None:
-    """What a step has left waiting is worked off sooner, so that more events are in time, for a little more."""
+def test_a_reserve_answers_sooner() -> None:
+    """After the same step, what was kept ready carries more of it until the rest is up."""
     pipeline = chain(4, cold_s=2.0)
-    draining = after_a_step(pipeline, CascadeEstimator(pipeline))
-    plain = after_a_step(pipeline, CascadeEstimator(pipeline, drain_s=math.inf))
-    assert draining.goodput() > 1.1 * plain.goodput()
-    assert draining.replica_s < 1.1 * plain.replica_s
+    ready = after_a_step(pipeline, CascadeEstimator(pipeline), Rule(hold=5.0, reserve=0.3))
+    plain = after_a_step(pipeline, CascadeEstimator(pipeline), Rule(hold=5.0, reserve=0.0))
+    assert ready.p99_s() < 0.7 * plain.p99_s()

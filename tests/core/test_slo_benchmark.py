@@ -1,7 +1,9 @@
 """The benchmark of latency objectives: its cells, its loads, and how it reads curves."""
 
 import json
+import math
 import random
+from collections import Counter
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,17 @@ from typing import Any
 import pytest
 
 from benchmarks.slo import own
-from benchmarks.slo.estimators import errors_of
+from benchmarks.slo.__main__ import jobs_of
+from benchmarks.slo.estimators import Doubling, judged
+from benchmarks.slo.hypercube import settings
+from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.loads import RANDOM_S, load_of
-from benchmarks.slo.plan import BURSTY, CELLS, QUICK, Cell, chosen
-from benchmarks.slo.reading import Point, at_cost, cost_of
-from benchmarks.slo.report import rows_of, summary_of
+from benchmarks.slo.plan import ABLATED, BURSTY, CELLS, OUR_HEADROOM, QUICK, STEADY, Cell, chosen, headrooms_of, turn_of
+from benchmarks.slo.reading import Point, at_cost, complete, cost_of
+from benchmarks.slo.report import lines_of, summary_of
 from benchmarks.slo.running import Done, Job, Places
-from benchmarks.slo.verdicts import OUR_HEADROOM, good_of, tail_of
+from benchmarks.slo.systems import DROPPING, UNDROPPED
+from benchmarks.slo.verdicts import good_of, highest_rates, tail_of
 from covey.errors import InvalidArgument
 from covey.services.scheduler.core.provision import Edge, Seen, Window
 from covey.simulator.serving import Figures
@@ -88,7 +94,10 @@ def test_curves_are_read_between_their_points() -> None:
     assert at_cost(points, 150.0, min) == pytest.approx(2.0)
     assert at_cost(points, 300.0, min) == 1.0
     assert at_cost(points, 50.0, min) == 3.0
-    assert cost_of(points, lambda p99_s: p99_s <= 1.5) == 200.0
+    assert cost_of(points, 2.0, is_tail=True) == pytest.approx(150.0)
+    assert cost_of(points, 5.0, is_tail=True) == 100.0
+    assert cost_of(points, 0.5, is_tail=True) == math.inf
+    assert cost_of([Point(100.0, 0.9), Point(200.0, 1.0)], 0.99, is_tail=False) == pytest.approx(190.0)
 
 
 def test_the_tail_is_compared_at_our_cost() -> None:
@@ -104,7 +113,9 @@ def test_the_tail_is_compared_at_our_cost() -> None:
     assert tail is not None
     assert (tail.best, tail.is_level) == ("reactive", True)
     assert tail.p99_ratio == pytest.approx(3.0)
-    assert tail.cost_saving == pytest.approx(0.5)
+    assert tail.cost_saving == pytest.approx(1 - 100 / (120 + 80 / 1.1))
+    assert tail.ratios["ours by stage"] == pytest.approx(0.1)
+    assert tail.low < tail.p99_ratio < tail.high
 
 
 def test_goodput_is_compared_at_our_cost_seed_by_seed() -> None:
@@ -131,8 +142,8 @@ def test_the_last_line_has_every_name() -> None:
     assert summary["goodput_vs_best_baseline_min"] is None
     assert summary["us_per_task"] == {"64": pytest.approx(60.0)}
     assert set(summary) >= {"estimator_mape", "sim_vs_live_error", "steady_overload_goodput_vs_capacity"}
+    assert CELL.name in next(line for line in lines_of(runs) if line)
     json.dumps(summary, allow_nan=False)
-    assert [json.loads(row)["system"] for row in rows_of(runs)] == ["ours", "nexus"]
 
 
 def test_estimators_are_judged_by_what_is_offered_later() -> None:
@@ -143,12 +154,77 @@ def test_estimators_are_judged_by_what_is_offered_later() -> None:
         seen = {"a": Seen(100, through, 0, {"b": through}, 0, 0, 1, 0), "b": Seen(through, through, 0, {}, 0, 0, 1, 0)}
         return Window(float(second), 1.0, 100, seen)
 
-    steady = errors_of(pipeline, [window(second, 100) for second in range(30)])
-    held_up = errors_of(pipeline, [window(second, 50) for second in range(30)])
+    steady = judged(pipeline, [window(second, 100) for second in range(30)])
+    held_up = judged(pipeline, [window(second, 50) for second in range(30)])
 
-    assert steady["stage, mean"] == 0.0
-    assert held_up["stage, mean"] == pytest.approx(0.25)
-    assert held_up["cascade, last window"] == pytest.approx(0.0)
+    assert steady["stage, mean"].now == 0.0
+    assert held_up["stage, mean"].ahead == held_up["stage, mean"].short == pytest.approx(0.25)
+    assert (held_up["stage, mean"].over, held_up["stage, mean"].late_s) == (0.0, 25.0)
+    assert held_up["cascade, last window"].now == held_up["cascade, last window"].late_s == 0.0
+
+
+def test_doubling_windows_say_the_highest_of_their_means() -> None:
+    """20 a second in the last window, then none: the last two have 10, and all four, of which the first had 30, 15."""
+    signal = Doubling()
+    for count in (30, 10, 20):
+        signal.observe(count, 1.0)
+    assert signal.rate(5.0) == 20.0
+    signal.observe(0, 1.0)
+    assert signal.rate(5.0) == 15.0
+
+
+def test_runs_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """A file may be written to again, the last line of a run counts, and what never ended stays infinite."""
+    path = tmp_path / "runs.jsonl"
+    runs = [run_of("ours", 100.0), run_of("nexus", 90.0, math.inf), run_of("ours", 110.0)]
+    path.write_text("".join(f"{line_of(run, 'abc')}\n" for run in runs))
+
+    assert list(runs_in([path], NOWHERE)) == [runs[2], runs[1]]
+    assert json.loads(path.read_text().splitlines()[0])["commit"] == "abc"
+    path.write_text("{}\n")
+    with pytest.raises(ValueError, match=r"runs\.jsonl:1 is no run"):
+        list(runs_in([path], NOWHERE))
+
+
+def test_only_seeds_that_everybody_was_run_with_count() -> None:
+    """A run that was stopped leaves some systems with more seeds than others."""
+    runs = [run_of("ours", 1.0, seed=seed) for seed in (1, 2, 3)] + [run_of("nexus", 1.0, seed=seed) for seed in (2, 3)]
+    assert {run.job.seed for run in complete(runs)} == {2, 3}
+
+
+def test_every_system_runs_and_the_tail_in_bursts_comes_first() -> None:
+    """Ablations run where the plan says; nobody is asked for a tail under overload; the tenth seed of a tail in bursts
+    is before the fourth of a diurnal load, and that after three of everything."""
+    jobs = jobs_of(CELLS, range(1, 11), None, NOWHERE)
+    assert len({key_of(job) for job in jobs}) == len(jobs)
+    assert {job.system for job in jobs if job.cell in ABLATED and job.drops} == set(DROPPING)
+    assert not any(job.cell.load == "overload" and not job.drops for job in jobs)
+    ablations = {name for name, system in UNDROPPED.items() if system.is_ours} - {"ours"}
+    assert {job.cell for job in jobs if job.system in ablations and not job.drops} < set(ABLATED)
+    diurnal = Cell("chain3", "diurnal")
+    assert turn_of(diurnal, False, 3) < turn_of(BURSTY[0], False, 4)
+    assert turn_of(BURSTY[0], False, 10) < turn_of(diurnal, False, 4)
+    assert all(len(headrooms_of(cell, "nexus", True)) == 1 for cell in STEADY)
+
+
+def test_the_highest_rate_is_where_99_per_cent_are_in_time() -> None:
+    """At 60 % all are and at 70 % ninety-eight: half way between."""
+    runs = [
+        run_of("ours", 100.0, in_time=in_time, drops=True, cell=Cell("chain3", f"steady{percent}", devices=8))
+        for percent, in_time in ((50, 100), (60, 100), (70, 98))
+    ]
+    assert highest_rates(runs) == {"ours": pytest.approx(0.65)}
+    assert highest_rates(runs[:2]) == {"ours": 0.6}
+    assert highest_rates(runs[2:]) == {"ours": 0.0}
+
+
+def test_a_hypercube_draws_from_each_stratum_once() -> None:
+    """Of eight settings two are of each pipeline, and of objectives one lies in each eighth."""
+    drawn = settings(8, random.Random(1))
+    counts = Counter(setting.pipeline for setting in drawn)
+    assert counts == dict.fromkeys(("chain3", "chain5", "traffic", "collisions"), 2)
+    eighths = sorted(int(8 * math.log(setting.objective / 3) / math.log(20 / 3)) for setting in drawn)
+    assert eighths == list(range(8))
 
 
 def test_a_users_own_pipeline_and_arrivals_are_read(tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ happened to let through: a stage that goes by its own arrivals sees a step in th
 grown, and then sees that stage's backlog on top. What is here is ours, in the spirit of SLOpt ("cascade workload
 estimation"); the estimators that go by each stage's own arrivals are there to be compared with.
 
+What is estimated here is what comes, as well as it can be known; what is provisioned on top of it (for how long a rate
+that was seen is held, what a burst may add) is for `provisioning.py`.
+
 The lag between a stage and the root is left out on purpose: it is at most the objective, which is small against a cold
-start, and when load falls capacity stays for much longer than that.
+start, and when load falls capacity stays for longer than that.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from covey.services.scheduler.core.provision import Edge, Pipeline, Window
@@ -85,8 +89,56 @@ class _Counted(NamedTuple):
     arrived: int
 
 
+class Level:
+    """The mean since the rate last changed.
+
+    The windows of the memory are cut in two wherever newer and older ones differ by more than `sigmas` standard
+    deviations (counts are taken for Poisson's), and what is older is forgotten: the idea of ADWIN (Bifet and Gavalda,
+    SDM 2007). So a step is followed at once, and where nothing changes the mean grows ever more precise.
+    """
+
+    def __init__(self, memory_s: float = 16.0, sigmas: float = 3.0) -> None:
+        self._memory_s = memory_s
+        self._sigmas = sigmas
+        self._now = 0.0
+        self._windows: deque[_Counted] = deque()
+
+    def observe(self, count: int, seconds: float) -> None:
+        self._now += seconds
+        self._windows.append(_Counted(self._now, seconds, count))
+        while self._windows[0].ends_at <= self._now - self._memory_s:
+            self._windows.popleft()
+        for _ in range(self._changed_after()):
+            self._windows.popleft()
+
+    def rate(self, ahead_s: float) -> float:
+        count, seconds = _total(self._windows)
+        return count / seconds if seconds else 0.0
+
+    def _changed_after(self) -> int:
+        """How many windows are older than the last change; 0: there was none."""
+        count, seconds = _total(self._windows)
+        variance = max(count, 1) / seconds  # of a rate, by its seconds
+        changed, older, older_s = 0, 0, 0.0
+        for number, window in enumerate(islice(self._windows, len(self._windows) - 1), 1):
+            older, older_s = older + window.arrived, older_s + window.seconds
+            newer_s = seconds - older_s
+            difference = (count - older) / newer_s - older / older_s
+            if abs(difference) > self._sigmas * math.sqrt(variance * (1 / older_s + 1 / newer_s)):
+                changed = number
+        return changed
+
+
+def _total(windows: Iterable[_Counted]) -> tuple[int, float]:
+    """Arrivals, seconds."""
+    count, seconds = 0, 0.0
+    for window in windows:
+        count, seconds = count + window.arrived, seconds + window.seconds
+    return count, seconds
+
+
 class Envelope:
-    """The highest rate that the recent past proves, and where it is going.
+    """The highest rate that the recent past proves, and where it is going; to be compared with.
 
     A span up to now proves the rate that remains of its count when `sigmas` standard deviations of it are put down to
     chance (counts are taken for Poisson's). Long spans say the level precisely, short ones a step at once, and a window
@@ -135,26 +187,12 @@ def _rise(windows: Iterable[_Counted]) -> tuple[float, float]:
 
 
 class CascadeEstimator:
-    """Every stage's rate from the root's, through the fan-outs.
+    """Every stage's rate from the root's, through the fan-outs."""
 
-    With a `drain_s`, what waits beyond what the objective allows is to be worked off in so many seconds, by the stage
-    where it waits and by all that follow it, for that is where it will go; this adds at most `drain_most` of the rate.
-    """
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        signal: Callable[[], Signal] = Envelope,
-        drain_s: float = 4.0,
-        drain_most: float = 0.5,
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, signal: Callable[[], Signal] = Level) -> None:
         self._pipeline = pipeline
         self._root = signal()
-        self._drain_s = drain_s
-        self._drain_most = drain_most
         self._fan_outs = {edge: _FanOut(pipeline.fan_outs[edge]) for edge in pipeline.edges}
-        self._incoming = {stage: [edge for edge in pipeline.edges if edge.target == stage] for stage in pipeline.stages}
-        self._queued: dict[str, int] = {}
 
     def observe(self, window: Window) -> None:
         self._root.observe(window.offered, window.seconds)
@@ -163,19 +201,11 @@ class CascadeEstimator:
             if edge.source != ROOT:
                 seen = window.stages[edge.source]
                 fan_out.observe(seen.led_to.get(edge.target, 0), seen.processed)
-        self._queued = {stage: seen.queued for stage, seen in window.stages.items()}
 
     def load(self, ahead_s: float) -> Load:
         fan_outs = {edge: fan_out.value() for edge, fan_out in self._fan_outs.items()}
         root = self._root.rate(ahead_s)
-        rates: dict[str, float] = {}
-        backlogs: dict[str, float] = {ROOT: 0.0}
-        for stage, tasks in visits(self._pipeline, fan_outs).items():
-            rate = rates[stage] = root * tasks
-            bound = sum(backlogs[edge.source] * fan_outs[edge] for edge in self._incoming[stage])
-            backlogs[stage] = self._queued.get(stage, 0) + bound
-            excess = max(backlogs[stage] - rate * self._pipeline.objective_s, 0.0)
-            rates[stage] = rate + min(excess / self._drain_s, rate * self._drain_most)
+        rates = {stage: root * tasks for stage, tasks in visits(self._pipeline, fan_outs).items()}
         return Load(rates, fan_outs)
 
 

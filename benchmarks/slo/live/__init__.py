@@ -1,0 +1,1 @@
+"""The live mesh beside its simulation."""

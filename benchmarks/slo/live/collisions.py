@@ -1,0 +1,133 @@
+"""The collision pipeline on the real CPU engine, live and simulated: real tracks, at steady loads.
+
+No emulation here: stages compute, objects are put and read, and a scene's ticks wait for one another. In the
+simulation devices take what `covey profile` measured, scenes have as many actors as the tracks, and events come at the
+very same instants.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import covey
+from benchmarks.slo.live.chain import Course
+from benchmarks.slo.live.running import DEADLINE_S, Event, Live, Part, Taken, cluster_of, instants, play, taken
+from covey.cli.measuring import measured
+from covey.cli.profile import lines_of
+from covey.errors import Status
+from covey.messages import RunBatch, Task
+from covey.profiles import read_profile, written
+from covey.services.gateway.core.commands import Deliver
+from covey.services.worker.app import make_engine
+from covey.services.worker.settings import WorkerSettings
+from covey.simulator.clients import Clients
+from covey.simulator.gateways import GatewayProcess
+from covey.simulator.measured import MeasuredNetwork, Overhead, measured_network
+from covey.simulator.mesh import Mesh, Size, Ways
+from covey.simulator.workers import WorkerProcess
+from covey.simulator.workload import Inputs, Traffic
+from covey.simulator.world import World
+from examples.collisions.pipeline import app
+from examples.collisions.tracks import Frame, load
+
+APP = "examples.collisions.pipeline:app"
+SECTORS = 4
+WORKERS = 1
+RATES = (8.0, 16.0, 24.0)
+"""Steady loads, in events a second; the highest takes the mesh and its stages some half of two cores."""
+SETTLE_S = 8.0
+PROFILED = 150
+"""Events that stages are measured on."""
+READY_S = 3.0
+
+
+@cache
+def frames() -> Sequence[Frame]:
+    return load(sectors=SECTORS).frames
+
+
+def _event(number: int) -> Event:
+    frame = frames()[number]
+    return f"/observations/{frame.scene}/{frame.tick}", frame.positions
+
+
+def course(measured_s: float) -> Course:
+    """The steady loads, one after the other."""
+    each_s = SETTLE_S + measured_s
+    parts = [Part(number * each_s + SETTLE_S, (number + 1) * each_s) for number in range(len(RATES))]
+    return Course([(each_s, rate) for rate in RATES], parts)
+
+
+async def profiled(folder: Path) -> Path:
+    """What `covey profile` says of the stages on this machine's CPU: a file."""
+    settings = WorkerSettings("", APP, device="cpu")
+    events = (_event(number) for number in range(PROFILED))
+    found = await measured(app, events, lambda clock: make_engine(settings, app, clock), lambda stage, each: None)
+    path = folder / "collisions.json"
+    path.write_text(lines_of(written(found)))
+    return path
+
+
+async def live(folder: Path, course: Course, seed: int) -> Live:
+    """A run on a mesh of its own."""
+    frames()  # read them before anything is measured
+    started = cluster_of(APP, folder, {"COVEY_DEVICE": "cpu"}, WORKERS)
+    async with started as cluster, covey.connect(cluster.address) as client:
+        return await play(client, cluster.pids, instants(course.phases, seed), _event, course.parts)
+
+
+# --- simulated -------------------------------------------------------------------------------------------------------
+
+
+def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> list[Taken]:
+    """What the simulator says of such a run, part by part."""
+    gc.disable()
+    try:
+        latencies = _Simulation(profile, seed, overhead).play(course)
+    finally:
+        gc.enable()
+        gc.collect()
+    return [taken(latencies, part) for part in course.parts]
+
+
+class _Simulation:
+    """A mesh of one node whose pipeline nobody provisions, and its clients."""
+
+    def __init__(self, profile: Path, seed: int, overhead: Overhead) -> None:
+        counts: dict[str, list[int]] = {}
+        for frame in frames():
+            counts.setdefault(frame.scene, []).append(len(frame.positions))
+        self.world = World(seed, is_traced=False)
+        traffic = Traffic(app.declaration(), lambda scene, tick: counts[scene][tick], {})
+        self.clients = Clients(traffic)
+        self.client_s = overhead.client_s
+        tables = {name: stage.table for name, stage in read_profile(profile).stages.items()}
+        ways = Ways(network=measured_network(overhead))
+        self.mesh = Mesh(self.world, Size(nodes=1, workers=WORKERS), traffic, tables, self, ways)
+
+    def play(self, course: Course) -> list[tuple[float, float]]:
+        """The instants at which events were due, and their latencies."""
+        sent = []
+        for number, at in enumerate(instants(course.phases, self.world.seed)):
+            self.world.run(READY_S + at)
+            sent.append((at, self.clients.send(self.mesh.gateway(0), frames()[number].scene, DEADLINE_S)))
+        self.world.run(self.world.now + DEADLINE_S, lambda: not self.clients.open)
+        ended = {each.id: at for each, at, outcome in self.clients.outcomes() if outcome.status is Status.OK}
+        return [(at, ended.get(each.id, math.inf) - each.sent_at + self.client_s) for at, each in sent]
+
+    def stepped(self, process: Any, stimuli: Sequence[Any], commands: Sequence[Any]) -> None:
+        if isinstance(process, GatewayProcess):
+            for command in commands:
+                if isinstance(command, Deliver):
+                    self.clients.answer(command.call, command.outcome, process.world.now)
+
+    def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
+
+    def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None:
+        assert isinstance(self.mesh.network, MeasuredNetwork)
+        self.mesh.network.occupy(seconds)

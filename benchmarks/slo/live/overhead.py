@@ -1,0 +1,102 @@
+"""What the mesh itself takes, from identities that have it to themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import statistics
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.processes import CORES, cpu_s, with_descendants
+from benchmarks.slo.live.pipelines import PAYLOAD
+from benchmarks.slo.live.running import Event, cluster_of, one_at_a_time
+from covey.clock import MonotonicClock
+from covey.cluster import LocalCluster
+from covey.simulator.measured import Overhead
+
+WARM = 40
+TURNS, EACH = 25, 10
+"""Events of each pipeline, in turns of so many."""
+PAUSE_S = 0.02
+"""Between an answer and the next event, when processes have gone to sleep."""
+IDLE_S = 4.0
+HOPS_MORE = 4
+"""Of two more stages: to the worker and back, twice."""
+HOPS_ONE = 4
+"""Gateway, scheduler, worker, scheduler, gateway."""
+HOPS_CLIENT = 2
+ENDS = 2
+NORMAL_QUARTILES = 1.349
+"""Between the quartiles of a normal distribution, in standard deviations."""
+
+
+class _Taken(NamedTuple):
+    latencies_s: list[float]
+    cpu_s: float
+    """Of the mesh, for each event, beyond what it uses when idle."""
+
+
+async def measured_overhead(folder: Path) -> Overhead:
+    """Of a mesh with one worker, on this machine as it is now."""
+    one, three = await _taken(folder)
+    # A stall of the machine is none of the mesh's: the means are those of the middle half.
+    ones, threes = _middle_mean(one.latencies_s), _middle_mean(three.latencies_s)
+    hop_s = max(1e-5, (threes - ones) / HOPS_MORE)
+    low, _, high = statistics.quantiles(three.latencies_s, n=4)
+    halves = ENDS * (HOPS_ONE + HOPS_MORE + HOPS_CLIENT)  # whose variances add up
+    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(halves)
+    return Overhead(
+        hop_s,
+        math.sqrt(math.log1p((half_std_s / (hop_s / ENDS)) ** 2)),
+        max(0.0, ones - HOPS_ONE * hop_s),
+        max(0.0, three.cpu_s - one.cpu_s) / HOPS_MORE / ENDS,
+        CORES,
+    )
+
+
+async def _taken(folder: Path) -> list[_Taken]:
+    """Of one stage and of three, in turns, so that both have the machine as it is at the time."""
+    clock = MonotonicClock()
+    names = ("one", "three")
+    meshes = [
+        cluster_of(f"benchmarks.slo.live.pipelines:{name}", folder / name, {"COVEY_DEVICE": "cpu"}, workers=1)
+        for name in names
+    ]
+    latencies: list[list[float]] = [[] for _ in meshes]
+    async with meshes[0], meshes[1]:
+        for mesh in meshes:
+            await one_at_a_time(mesh, _event, WARM, PAUSE_S)
+        began, before = clock.now(), [_used_s(mesh) for mesh in meshes]
+        await asyncio.sleep(IDLE_S)
+        idle_s, idle = clock.now() - began, [_used_s(mesh) for mesh in meshes]
+        for turn in range(TURNS):
+            for mesh, found in zip(meshes, latencies, strict=True):
+                found += await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), EACH, PAUSE_S)
+        busy_s, busy = clock.now() - began - idle_s, [_used_s(mesh) for mesh in meshes]
+    events = TURNS * EACH
+    used = [
+        (after - between - (between - first) / idle_s * busy_s) / events
+        for first, between, after in zip(before, idle, busy, strict=True)
+    ]
+    return [_Taken(found, max(0.0, cpu)) for found, cpu in zip(latencies, used, strict=True)]
+
+
+def _used_s(cluster: LocalCluster) -> float:
+    """CPU seconds of all its processes until now."""
+    return sum(cpu_s(pid) for pids in with_descendants(cluster.pids).values() for pid in pids)
+
+
+def _middle_mean(latencies: list[float]) -> float:
+    ordered = sorted(latencies)
+    quarter = len(ordered) // 4
+    return statistics.fmean(ordered[quarter:-quarter])
+
+
+def _event(number: int) -> Event:
+    return f"/events/{number}", PAYLOAD
+
+
+def _numbered(first: int, number: int) -> Event:
+    return _event(first + number)
