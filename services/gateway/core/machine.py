@@ -319,7 +319,7 @@ def _keep_contact(step: Step) -> None:
 def _prune(step: Step) -> None:
     """Keep the heap in proportion to what is under way, and wake for that alone: most events end before their timer."""
     state = step.state
-    while state.timers and not _is_alive(state, state.timers[0][2]):
+    while state.timers and state.timers[0][0] < state.beat_at and not _is_alive(state, state.timers[0][2]):
         heapq.heappop(state.timers)
     alive = len(state.open) + len(state.stores) + len(state.readings)
     if len(state.timers) > 4 * alive + 64:
