@@ -47,9 +47,11 @@ class LatencyTable:
         """Between sizes a line; beyond the last, the line of the last two goes on."""
         if len(self.sizes) == 1:
             return self.seconds[0]
-        at = min(max(bisect_left(self.sizes, size), 1), len(self.sizes) - 1)
-        (left, right), (low, high) = self.sizes[at - 1 : at + 1], self.seconds[at - 1 : at + 1]
-        return max(low + (high - low) * (size - left) / (right - left), min(self.seconds))
+        sizes, seconds = self.sizes, self.seconds
+        at = min(max(bisect_left(sizes, size), 1), len(sizes) - 1)
+        left, low = sizes[at - 1], seconds[at - 1]
+        found = low + (seconds[at] - low) * (size - left) / (sizes[at] - left)
+        return found if left <= size <= sizes[at] else max(found, min(seconds))
 
     def quantile_s(self, size: int, share: float) -> float:
         """Seconds within which this share of such batches ends, 0 < share < 1."""

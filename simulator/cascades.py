@@ -63,7 +63,10 @@ class Cascades:
 
 def _part(task: Task) -> int:
     """Which of its stage's tasks of the event it is."""
-    return next((int(value) for name, value in task.fields if name == "part"), 0)
+    for name, value in task.fields:
+        if name == "part":
+            return int(value)
+    return 0
 
 
 def declared(workload: Workload) -> Declaration:

@@ -57,6 +57,8 @@ class GatewayProcess(Process[Stimulus, Command]):
             case GatewayJoined() | SubmitEvent() | CancelEvent() | Beat():
                 if self._lead is not None:
                     self._lead.send(command)
+            case Deliver() | RecordEvent() | AnswerPut() | AnswerGet() | AnswerCancel() | Refuse():
+                pass  # the client's, which the observer has seen, or telemetry's
             case StorePayload(node, put, deadline):
                 number = put.request
                 self._exchange.put(node.id, put, deadline, lambda done: self._stored(number, done))
@@ -66,8 +68,6 @@ class GatewayProcess(Process[Stimulus, Command]):
                 if self._lead is not None:
                     self._lead.close()
                     self._lose_leader()
-            case Deliver() | AnswerPut() | AnswerGet() | AnswerCancel() | Refuse() | RecordEvent():
-                pass  # the client's, which the observer has seen, or telemetry's
             case AdoptView(view):
                 self._exchange.set_nodes(view.placement)
             case _:

@@ -107,6 +107,11 @@ class WorkerProcess(Process[Stimulus, Command]):
 
     def perform(self, command: Command) -> None:
         match command:
+            case Compute():
+                self._compute(command)
+            case Report(link, report):
+                held = self._held.pop(BatchKey(report.epoch, report.number), None)
+                self._send(link, report if held is None else _with_payloads(report, held))
             case Send(link, message):
                 self._send(link, message)
             case UseView(view):
@@ -123,15 +128,10 @@ class WorkerProcess(Process[Stimulus, Command]):
                 self.world.after(seconds, self.post, ModelLoaded(lane, stage))
             case UnloadModel():
                 pass
-            case Compute():
-                self._compute(command)
             case Store():
                 self._store(command)
             case Retain():
                 self._retain(command)
-            case Report(link, report):
-                held = self._held.pop(BatchKey(report.epoch, report.number), None)
-                self._send(link, report if held is None else _with_payloads(report, held))
             case Forget(batch):
                 self._held.pop(batch, None)
             case Exit():
@@ -207,23 +207,27 @@ class WorkerProcess(Process[Stimulus, Command]):
     # --- computing ---------------------------------------------------------------------------------------------------
 
     def _compute(self, compute: Compute) -> None:
-        run = compute.run
-        tasks = {task.number: task for task in run.tasks}
-        held = self._held.setdefault(key_of(run), Held())
-        inputs = {number: _inputs(tasks[number], held) for number in compute.tasks}
-        for number in compute.tasks:
-            self._watcher.computed(self, run, tasks[number], inputs[number])
-        seconds = self.device.start(run.stage, len(compute.tasks))
-        self._watcher.ran(self, [tasks[number] for number in compute.tasks], seconds)
+        run, key = compute.run, key_of(compute.run)
+        numbers = dict.fromkeys(compute.tasks)
+        tasks = [task for task in run.tasks if task.number in numbers]
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = Held()
+        inputs = [_inputs(task, held) for task in tasks]
+        for task, found in zip(tasks, inputs, strict=True):
+            self._watcher.computed(self, run, task, found)
+        seconds = self.device.start(run.stage, len(tasks))
+        self._watcher.ran(self, tasks, seconds)
         done: Stimulus
         try:
-            outputs = {number: self._traffic.run(run.stage, tasks[number], inputs[number]) for number in compute.tasks}
+            outputs = [self._traffic.run(run.stage, *each) for each in zip(tasks, inputs, strict=True)]
         except Poisoned:
-            done = BatchFailed(key_of(run), seconds)
+            done = BatchFailed(key, seconds)
         else:
-            done = BatchComputed(key_of(run), seconds, tuple([_computed(held, *each) for each in outputs.items()]))
+            computed = [_computed(held, task.number, output) for task, output in zip(tasks, outputs, strict=True)]
+            done = BatchComputed(key, seconds, tuple(computed))
         if self.device_is_lost:
-            done = EngineLost(key_of(run), "the device is lost")
+            done = EngineLost(key, "the device is lost")
         self.world.after(seconds, self._finish, done)
 
     def _finish(self, done: Stimulus) -> None:
@@ -270,9 +274,11 @@ def _completed(answer: Answer, held: Held) -> tuple[tuple[ObjectValue, ...], int
 
 def _inputs(task: Task, held: Held) -> Inputs:
     """What was fetched for a task, in the places where its stage looks for it."""
+    trigger = task.trigger
+    if trigger is not None and trigger.payload is not None and not task.needs:
+        return Inputs(trigger, (), {})
     needs = {pool: [value for read in reads for value in held.found[read]] for pool, reads in task.needs}
     members = [value for read in task.members for value in held.found[read]]
-    trigger = task.trigger
     if trigger is not None and trigger.payload is None:
         named = (trigger.ref.key, trigger.ref.group, trigger.ref.version)
         for read, values in held.found.items():
@@ -282,7 +288,9 @@ def _inputs(task: Task, held: Held) -> Inputs:
 
 
 def _computed(held: Held, number: int, emitted: Sequence[Emitted]) -> ComputedTask:
-    held.emitted.update({(number, index): each.payload for index, each in enumerate(emitted) if each.payload})
+    for index, each in enumerate(emitted):
+        if each.payload:
+            held.emitted[number, index] = each.payload
     return ComputedTask(number, tuple([each.ref for each in emitted]))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 from covey.declaration import Declaration, PoolDeclaration
 from covey.errors import InvalidArgument, Reason
 from covey.grouping import KEY_BYTES_MAX
 from covey.model import OBJECT_BYTES_MAX, ObjectRef
+from covey.values import dataclass
 
 ID_CHARS_MAX = 128
 MINTED_BITS = 96
@@ -34,9 +34,9 @@ def address_of(declaration: Declaration, key: str, group: str, size: int) -> Add
     if group:
         if len(group.encode()) > KEY_BYTES_MAX:
             raise InvalidArgument(f"a group has at most {KEY_BYTES_MAX} bytes: {group[:80]!r}")
-        return Address(pool, ObjectRef(pool.name, key, group, size=size), explicit_group=True, matched=True)
+        return Address(pool, ObjectRef(pool.name, key, group, 0, size), True, True)
     named, matched = pool.group_of(key, fields)
-    return Address(pool, ObjectRef(pool.name, key, named, size=size), explicit_group=False, matched=matched)
+    return Address(pool, ObjectRef(pool.name, key, named, 0, size), False, matched)
 
 
 def check_id(text: str) -> None:

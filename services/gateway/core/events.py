@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from covey.declaration import graph
 from covey.edge import EventName, NewEvent
-from covey.errors import AlreadyExists, CoveyError, DeadlineExceeded, Status
+from covey.errors import OK, AlreadyExists, CoveyError, DeadlineExceeded
 from covey.messages import CancelEvent, StoreAgain, SubmitEvent
 from covey.model import INLINE_BYTES_MAX, Event, ObjectRef, Outcome, emission_id, event_identity
 from covey.services.gateway.core.admission import address_of, budget_of, check_id, minted_id
@@ -20,7 +20,7 @@ from covey.services.gateway.core.outcomes import (
     remember,
     too_late,
 )
-from covey.services.gateway.core.state import Leadership, OpenEvent
+from covey.services.gateway.core.state import FOLLOWING, OpenEvent
 from covey.services.gateway.core.step import (
     Step,
     check_leader,
@@ -98,26 +98,19 @@ def _admit(step: Step, name: EventName, new: NewEvent, traceparent: str, at: flo
     inline = size <= INLINE_BYTES_MAX
     needed = address.pool.name in graph(declaration).needed
     count_ungrouped(state, new.scope, address)
-    event = Event(
-        scope=name.scope,
-        id=name.id,
-        ref=address.ref,
-        payload=new.payload if inline else None,
-        priority=new.priority,
-        deadline=at + budget_s,
-        declaration=declaration.version,
-        explicit_group=address.explicit_group,
-        traceparent=traceparent,
+    event = Event(  # by position, which takes a third of the time
+        name.scope,
+        name.id,
+        address.ref,
+        new.payload if inline else None,
+        new.priority,
+        at + budget_s,
+        declaration.version,
+        address.explicit_group,
+        traceparent,
     )
-    return OpenEvent(
-        event=event,
-        payload=new.payload,
-        named=bool(new.id),
-        opened_at=at,
-        must_store=not inline or needed or address.pool.durable,
-        stored_first=needed,
-        is_kept=address.pool.is_stored(size),
-    )
+    must_store = not inline or needed or address.pool.durable
+    return OpenEvent(event, new.payload, bool(new.id), at, must_store, needed, address.pool.is_stored(size))
 
 
 def _wait_for(step: Step, call: int, name: EventName) -> None:
@@ -143,7 +136,7 @@ def _store(step: Step, name: EventName, opened: OpenEvent) -> None:
 def submit(step: Step, opened: OpenEvent) -> None:
     """Hand an event to the leader, if it takes it, the event still needs it, and its object is where it must be."""
     state = step.state
-    if state.leadership is not Leadership.FOLLOWING or opened.event.scope not in state.served:
+    if state.leadership is not FOLLOWING or opened.event.scope not in state.served:
         return
     if opened.submitted or opened.outcome is not None:
         return
@@ -206,7 +199,7 @@ def conclude(step: Step, outcome: Outcome) -> None:
     opened = step.state.open.get(name)
     if opened is None or opened.outcome is not None:
         return
-    if outcome.status is Status.OK and opened.store:
+    if opened.store and outcome.status is OK:
         opened.outcome = outcome
         return
     _end(step, name, outcome)
@@ -262,8 +255,7 @@ def _end(step: Step, name: EventName, outcome: Outcome) -> None:
     """Deliver the one outcome to every call that waits for it."""
     opened = step.state.open[name]
     outcome = outcome.lasting(step.now - opened.opened_at)
-    for call in opened.calls:
-        step.out.append(Deliver(call, outcome))
+    step.out += [Deliver(call, outcome) for call in opened.calls]
     for call in dict.fromkeys(opened.calls):
         names = step.state.waiting[call]
         del names[name]

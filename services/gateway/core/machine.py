@@ -20,7 +20,17 @@ from covey.model import Scope
 from covey.services.gateway.core import clientcalls, events
 from covey.services.gateway.core.commands import AdoptView, AnswerCancel, Command, Deliver, HangUp
 from covey.services.gateway.core.outcomes import cancelled
-from covey.services.gateway.core.state import Held, IllegalMove, Leadership, Limits, State, size_of
+from covey.services.gateway.core.state import (
+    FOLLOWING,
+    JOINING,
+    LOST,
+    Held,
+    IllegalMove,
+    Leadership,
+    Limits,
+    State,
+    size_of,
+)
 from covey.services.gateway.core.step import Step, check_leader, check_readiness, check_room, move
 from covey.services.gateway.core.stimuli import (
     CancelRequested,
@@ -51,11 +61,11 @@ class GatewayCore:
         """When to be called if nothing happens."""
         state = self.state
         times = [state.timers[0][0]] if state.timers else []
-        if state.leadership is not Leadership.LOST:
-            times += [state.beat_at, state.heard_at + state.limits.silence_s_max]
+        if state.leadership is not LOST:
+            times += (state.beat_at, state.heard_at + state.limits.silence_s_max)
         if state.held and state.leaderless_since is not None:
             times.append(state.leaderless_since + state.limits.patience_s)
-        return min(times, default=None)
+        return min(times) if times else None
 
     @property
     def is_drained(self) -> bool:
@@ -195,20 +205,20 @@ def _take_from_leader(
 ) -> None:
     state = step.state
     if isinstance(stimulus, LeaderConnected):
-        move(state, Leadership.JOINING)
+        move(state, JOINING)
         state.heard_at = step.now
         state.beat_at = step.now + state.limits.beat_s
         step.out.append(GatewayJoined(state.gateway, _epoch(state)))
         return
     if isinstance(stimulus, LeaderLost):
-        _lose_leader(step, Leadership.LOST)
+        _lose_leader(step, LOST)
         return
-    if state.leadership is Leadership.LOST:
+    if state.leadership is LOST:
         raise IllegalMove(f"{type(stimulus).__name__} came over no link")
     state.heard_at = step.now
     if isinstance(stimulus, View):
         _take_view(step, stimulus)
-    elif state.leadership is Leadership.JOINING:
+    elif state.leadership is JOINING:
         return  # an older leader's, or a word before its view: whose it is nobody knows
     elif isinstance(stimulus, OutcomeReady):
         events.conclude(step, stimulus.outcome)
@@ -226,12 +236,12 @@ def _take_view(step: Step, view: View) -> None:
     """Follow whoever sent this view, unless it is older than what we know."""
     state = step.state
     if view.epoch < _epoch(state):
-        _lose_leader(step, Leadership.JOINING)
+        _lose_leader(step, JOINING)
         step.out.append(HangUp())
         return
-    joining = state.leadership is Leadership.JOINING
+    joining = state.leadership is JOINING
     if joining:
-        move(state, Leadership.FOLLOWING)
+        move(state, FOLLOWING)
         state.leaderless_since = None
     if state.view is None or (view.epoch, view.number) > (state.view.epoch, state.view.number):
         _adopt(step, view)
@@ -260,7 +270,7 @@ def _lose_leader(step: Step, leadership: Leadership) -> None:
     state = step.state
     if state.leadership is not leadership:
         move(state, leadership)
-    elif leadership is Leadership.LOST:
+    elif leadership is LOST:
         raise IllegalMove("a leader was lost that was not there")
     if state.leaderless_since is None:
         state.leaderless_since = step.now
@@ -301,12 +311,12 @@ def _store_due(step: Step, number: int) -> None:
 def _keep_contact(step: Step) -> None:
     """Beat, and hang up on a leader that has been silent for too long."""
     state = step.state
-    if state.leadership is Leadership.LOST:
+    if state.leadership is LOST:
         return
     if step.now >= state.heard_at + state.limits.silence_s_max:
         state.heard_at = step.now
         state.beat_at = step.now + state.limits.beat_s
-        _lose_leader(step, Leadership.JOINING)
+        _lose_leader(step, JOINING)
         step.out.append(HangUp())
     elif step.now >= state.beat_at:
         state.beat_at = step.now + state.limits.beat_s
@@ -319,7 +329,7 @@ def _keep_contact(step: Step) -> None:
 def _prune(step: Step) -> None:
     """Keep the heap in proportion to what is under way, and wake for that alone: most events end before their timer."""
     state = step.state
-    while state.timers and not _is_alive(state, state.timers[0][2]):
+    while state.timers and state.timers[0][0] < state.beat_at and not _is_alive(state, state.timers[0][2]):
         heapq.heappop(state.timers)
     alive = len(state.open) + len(state.stores) + len(state.readings)
     if len(state.timers) > 4 * alive + 64:

@@ -61,7 +61,7 @@ def remember(state: State, name: EventName, opened: OpenEvent, outcome: Outcome)
     """Keep a final outcome for a client that asks again; the oldest go when there are too many."""
     if not opened.named or outcome.status in AGAIN:
         return
-    size = OUTCOME_BYTES + len(outcome.packed) + sum(len(result.payload or b"") for result in outcome.results)
+    size = OUTCOME_BYTES + len(outcome.packed) + sum([len(result.payload or b"") for result in outcome.results])
     if size > state.limits.recent_bytes_max:
         return
     digest = digest_of(opened.event.ref.key, _explicit(opened), opened.payload)

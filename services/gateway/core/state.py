@@ -57,6 +57,7 @@ MOVES: dict[Leadership, tuple[Leadership, ...]] = {
     Leadership.JOINING: (Leadership.FOLLOWING, Leadership.LOST),
     Leadership.FOLLOWING: (Leadership.LOST, Leadership.JOINING),
 }
+LOST, JOINING, FOLLOWING = Leadership
 """The legal moves. FOLLOWING -> JOINING: an older leader spoke on this link, or it went silent, and it is hung up."""
 
 
@@ -114,8 +115,7 @@ class Reading:
     retry_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """An outcome that a client may ask for again, and the digest of the event that it belongs to."""
 
     digest: int

@@ -216,15 +216,15 @@ def _take_failure(step: Step, task: TaskState, report: TaskReport) -> None:
 
 def _let_time_pass(step: Step) -> None:
     state = step.state
-    while state.timers:
+    while state.timers and state.timers[0][0] <= max(step.now, state.next_tick):
         at, sequence, identity = state.timers[0]
         cascade = state.cascades.get(identity)
-        is_alive = cascade is not None and cascade.urgency.sequence == sequence  # else nobody need wake for it
-        if is_alive and at > step.now:
+        if cascade is None or cascade.urgency.sequence != sequence:
+            heapq.heappop(state.timers)  # nobody need wake for it
+            continue
+        if at > step.now:
             break
         heapq.heappop(state.timers)
-        if cascade is None or not is_alive:
-            continue
         if cascade.event.deadline <= step.now:
             waits_for = ", ".join(name for name, count in cascade.open_by_stage.items() if count) or "its payload"
             message = f"the deadline passed while the event waited for {waits_for}"

@@ -133,7 +133,8 @@ def _free_in_s(served: Served, name: str, now: float) -> float:
     some = stage.up or [replica for replica in served.replicas.values() if replica.bound_for == name]
     if not some:
         return served.serving.pipeline.profiles[name].cold_s
-    return max(0.0, min([replica.free_at for replica in some]) - now)
+    soonest_at: float = min(map(_free_at, some))
+    return max(0.0, soonest_at - now)
 
 
 def take_report(step: Step, served: Served, batch: Batch, report: BatchReport) -> None:

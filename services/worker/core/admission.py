@@ -7,6 +7,7 @@ from covey.errors import Reason, Status
 from covey.messages import RunBatch
 from covey.services.worker.core.inputs import reads_of
 from covey.services.worker.core.state import BatchState, Limits, TaskState, WorkerState
+from covey.services.worker.core.stimuli import key_of
 
 
 def why_not(
@@ -30,6 +31,6 @@ def take(state: WorkerState, node: str, link: int, run: RunBatch, now: float) ->
     tasks = {
         task.number: TaskState(task, reads_of(state.homes, node, run, task), task.incomplete) for task in run.tasks
     }
-    batch = BatchState(run, link, state.arrivals, arrived=now, since=now, tasks=tasks, runs=[tuple(tasks)])
+    batch = BatchState(key_of(run), run, link, state.arrivals, now, now, tasks, runs=[tuple(tasks)])
     state.arrivals += 1
     state.batches[batch.key] = batch

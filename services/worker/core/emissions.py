@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from covey.declaration import Declaration, graph
+from covey.declaration import Declaration, PoolDeclaration, graph
 from covey.errors import Status
 from covey.model import GroupId, ObjectRef, emission_id
 from covey.services.worker.core.commands import PutEmission
@@ -12,23 +13,26 @@ from covey.services.worker.core.state import BatchState, TaskState, WorkerState
 from covey.services.worker.core.stimuli import Stored
 
 
-def take_emitted(declaration: Declaration, task: TaskState, refs: tuple[ObjectRef, ...]) -> None:
+def take_emitted(pools: Mapping[str, PoolDeclaration], task: TaskState, refs: tuple[ObjectRef, ...]) -> None:
     """Note what a task has emitted; what no home is to keep is where it must be already."""
     task.emitted = refs
-    pools = graph(declaration).pools
     task.stored = {index: ref for index, ref in enumerate(refs) if not pools[ref.pool].is_stored(ref.size)}
 
 
 def puts_of(state: WorkerState, batch: BatchState) -> tuple[PutEmission, ...]:
     """What no home has acknowledged yet, each with its home by the newest view."""
     homes, scope = state.homes, batch.run.scope
-    return tuple(
-        PutEmission(number, index, emission_id(task.task.identity, index), ref, homes.of(GroupId(scope, ref.group)))
-        for number, task in batch.tasks.items()
-        if task.open
-        for index, ref in enumerate(task.emitted)
-        if index not in task.stored
-    )
+    puts: list[PutEmission] = []
+    for number, task in batch.tasks.items():
+        if task.status is None and len(task.stored) < len(task.emitted):
+            puts += [
+                PutEmission(
+                    number, index, emission_id(task.task.identity, index), ref, homes.of(GroupId(scope, ref.group))
+                )
+                for index, ref in enumerate(task.emitted)
+                if index not in task.stored
+            ]
+    return tuple(puts)
 
 
 def take_answers(batch: BatchState, answers: tuple[Stored, ...], local_node: str, is_last_attempt: bool) -> None:
@@ -49,5 +53,7 @@ def take_answers(batch: BatchState, answers: tuple[Stored, ...], local_node: str
 def worth_keeping(declaration: Declaration, batch: BatchState) -> list[ObjectRef]:
     """The emissions that a later task may read by their exact version."""
     known = graph(declaration)
+    if not (known.needed or known.joined):
+        return []
     stored = [ref for task in batch.open_tasks for ref in task.stored.values()]
     return [ref for ref in stored if ref.pool in known.needed or ref.pool in known.joined]

@@ -12,6 +12,8 @@ from covey.services.worker.core.stimuli import Found
 
 def reads_of(homes: Homes, node: str, run: RunBatch, task: Task) -> tuple[Read, ...]:
     """Everything that a task reads: its trigger, where that was too large to come along, its members, its needs."""
+    if not (task.members or task.needs) and task.trigger is not None and task.trigger.payload is not None:
+        return ()
     reads = [*task.members, *(read for _, needed in task.needs for read in needed)]
     if task.trigger is not None and task.trigger.payload is None:
         ref = task.trigger.ref

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from covey.errors import Reason, Status
 from covey.messages import RunBatch
@@ -14,14 +14,14 @@ def urgency(batch: BatchState) -> tuple[int, float, int]:
     return (batch.run.priority, batch.deadline_min, batch.arrival)
 
 
-def most_urgent_first(batches: Iterable[BatchState]) -> list[BatchState]:
-    return sorted(batches, key=urgency)
+def most_urgent_first(batches: list[BatchState]) -> list[BatchState]:
+    return sorted(batches, key=urgency) if len(batches) > 1 else batches
 
 
 def free_lane(lanes: Sequence[Lane], run: RunBatch) -> int | None:
     """The number of a free lane for a batch; one that takes no other priority is preferred."""
     free = [number for number, lane in enumerate(lanes) if lane.batch is None and _takes(lane, run)]
-    return min(free, key=lambda number: lanes[number].only is None, default=None)
+    return min(free, key=lambda number: lanes[number].only is None) if len(free) > 1 else free[0] if free else None
 
 
 def _takes(lane: Lane, run: RunBatch) -> bool:
@@ -33,7 +33,7 @@ def _takes(lane: Lane, run: RunBatch) -> bool:
 def next_run(batch: BatchState) -> tuple[int, ...] | None:
     """The tasks to compute together next, which becomes the head of `runs`; None when none is left."""
     while batch.runs:
-        batch.runs[0] = tuple(number for number in batch.runs[0] if batch.tasks[number].open)
+        batch.runs[0] = tuple([number for number in batch.runs[0] if batch.tasks[number].status is None])
         if batch.runs[0]:
             return batch.runs[0]
         batch.runs.pop(0)

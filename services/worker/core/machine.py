@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from covey.declaration import Declaration
+from covey.declaration import Declaration, graph
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.messages import (
@@ -43,6 +43,13 @@ from covey.services.worker.core.lanes import fail_or_halve, free_lane, most_urge
 from covey.services.worker.core.models import assign, forget_assignments, models_by_lane, take_loaded
 from covey.services.worker.core.reports import beat_of, end_late, introduction, refusal, report_of
 from covey.services.worker.core.state import (
+    DROPPED,
+    FETCHING,
+    QUEUED,
+    READY,
+    REPORTED,
+    RUNNING,
+    STORING,
     BatchState,
     Identity,
     IllegalMove,
@@ -79,20 +86,20 @@ class WorkerCore:
     @property
     def wake_at(self) -> float | None:
         """The next heartbeat or the next attempt to store, whichever comes first."""
-        instants = [batch.retry_at for batch in self.state.batches.values() if batch.retry_at is not None]
-        if self.state.next_beat is not None:
-            instants.append(self.state.next_beat)
-        return min(instants, default=None)
+        at = self.state.next_beat
+        for batch in self.state.batches.values():
+            if batch.retry_at is not None and (at is None or batch.retry_at < at):
+                at = batch.retry_at
+        return at
 
     def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
         """Take all that has happened since, decide once."""
         for stimulus in stimuli:
             self._take(stimulus, now)
-        for batch in self.state.in_phase(Phase.STORING):
-            if batch.retry_at is not None and batch.retry_at <= now:
-                self._store(batch, now)
-        self._start_fetches(now)
-        self._start_lanes(now)
+        if self.state.batches:
+            self._store_again(now)
+            self._start_fetches(now)
+            self._start_lanes(now)
         self._beat(now)
         self._commands += self.state.prefetches.let_go()
         commands, self._commands = self._commands, []
@@ -183,7 +190,7 @@ class WorkerCore:
         if view.placement.epoch != known.placement.epoch:
             self.state.prefetches.forget_all()
         self._commands.append(UseView(view))
-        for batch in self.state.in_phase(Phase.STORING):
+        for batch in self.state.in_phase(STORING):
             if batch.retry_at is not None:
                 batch.retry_at = now
 
@@ -203,28 +210,33 @@ class WorkerCore:
         """Skip these tasks if they have not started."""
         cancelled = dict.fromkeys(numbers)
         for batch in list(self.state.batches.values()):
-            runs = batch.runs[1:] if batch.phase is Phase.RUNNING else batch.runs
+            runs = batch.runs[1:] if batch.phase is RUNNING else batch.runs
             for number in [number for run in runs for number in run if number in cancelled]:
                 batch.tasks[number].end(Status.CANCELLED, Reason.CANCELLED, "nobody waits for the event any more")
-            if not self._report_if_over(batch, now) and batch.phase is Phase.READY and next_run(batch) is None:
+            if not self._report_if_over(batch, now) and batch.phase is READY and next_run(batch) is None:
                 self._store(batch, now)  # the other half has emitted already
 
     # --- the phases --------------------------------------------------------------------------------------------------
 
+    def _store_again(self, now: float) -> None:
+        for batch in self.state.in_phase(STORING):
+            if batch.retry_at is not None and batch.retry_at <= now:
+                self._store(batch, now)
+
     def _start_fetches(self, now: float) -> None:
-        fetching = self.state.in_phase(Phase.FETCHING)
+        fetching = self.state.in_phase(FETCHING)
         room = self._limits.fetching_max - len(fetching)
         for batch in fetching:
             if not batch.waiting:  # for no command, but for a prefetch
                 self._fetch(batch)
-        for batch in most_urgent_first(self.state.in_phase(Phase.QUEUED)):
+        for batch in most_urgent_first(self.state.in_phase(QUEUED)):
             if self._report_if_over(batch, now, late=True):
                 continue
             batch.unread = wanted_by(batch)
             if not batch.unread:
-                batch.move(Phase.READY, now)
+                batch.move(READY, now)
             elif room > 0:
-                batch.move(Phase.FETCHING, now)
+                batch.move(FETCHING, now)
                 room -= 1
                 self._fetch(batch)
 
@@ -235,7 +247,7 @@ class WorkerCore:
             self._commands.append(fetch)
 
     def _take_inputs(self, fetched: InputsFetched, now: float) -> None:
-        batch = self._returned(fetched.batch, Phase.FETCHING, now)
+        batch = self._returned(fetched.batch, FETCHING, now)
         if batch is None:
             return
         end_round(self.state, batch, fetched.found)
@@ -244,10 +256,10 @@ class WorkerCore:
         charge(batch, now)
         self._retain(batch, worth_holding(self.state, batch))
         if not self._report_if_over(batch, now):
-            batch.move(Phase.READY, now)
+            batch.move(READY, now)
 
     def _start_lanes(self, now: float) -> None:
-        for batch in most_urgent_first(self.state.in_phase(Phase.READY)):
+        for batch in most_urgent_first(self.state.in_phase(READY)):
             number = free_lane(self.state.lanes, batch.run)
             if number is None or self._report_if_over(batch, now, late=True):
                 continue
@@ -255,13 +267,13 @@ class WorkerCore:
             if tasks is None:
                 self._store(batch, now)
                 continue
-            batch.move(Phase.RUNNING, now)
+            batch.move(RUNNING, now)
             batch.waiting = True
             self.state.lanes[number].batch = batch.key
             self._commands.append(Compute(batch.run, number, tasks))
 
     def _take_computed(self, computed: BatchComputed, now: float) -> None:
-        batch = self._returned(computed.batch, Phase.RUNNING, now)
+        batch = self._returned(computed.batch, RUNNING, now)
         if batch is None:
             return
         batch.runs.pop(0)
@@ -269,19 +281,21 @@ class WorkerCore:
         if computed.got:
             self.state.counters.count_cached(len(computed.got), computed.unchanged)
             self._retain(batch, list(computed.got))
+        pools = graph(self._declaration(batch)).pools
         for result in computed.tasks:
             task = batch.tasks[result.number]
-            take_emitted(self._declaration(batch), task, result.emitted)
+            take_emitted(pools, task, result.emitted)
             task.remote_gets += result.remote_gets
             task.bytes_moved += result.bytes_moved
-            task.note_reads(result.read)
+            if result.read:
+                task.note_reads(result.read)
             if result.failed is not None:
                 task.end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, result.failed)
         self._go_on(batch, now)
 
     def _take_failed(self, failed: BatchFailed, now: float) -> None:
         """Retry the halves, so that in the end only the task fails that made the stage raise."""
-        batch = self._returned(failed.batch, Phase.RUNNING, now)
+        batch = self._returned(failed.batch, RUNNING, now)
         if batch is None:
             return
         tasks = next_run(batch) or ()
@@ -295,14 +309,14 @@ class WorkerCore:
         if self._report_if_over(batch, now):
             return
         if next_run(batch) is not None:
-            batch.move(Phase.READY, now)
+            batch.move(READY, now)
         else:
             self._store(batch, now)
 
     def _store(self, batch: BatchState, now: float) -> None:
         """Put what no home has acknowledged yet, by the newest view."""
-        if batch.phase is not Phase.STORING:
-            batch.move(Phase.STORING, now)
+        if batch.phase is not STORING:
+            batch.move(STORING, now)
         batch.retry_at = None
         end_late(self.state, batch.open_tasks, now)
         batch.puts = puts_of(self.state, batch)
@@ -316,7 +330,7 @@ class WorkerCore:
         self._commands.append(Store(batch.run, batch.puts, batch.deadline_max))
 
     def _take_stored(self, stored: EmissionsStored, now: float) -> None:
-        batch = self._returned(stored.batch, Phase.STORING, now)
+        batch = self._returned(stored.batch, STORING, now)
         if batch is None:
             return
         is_last_attempt = batch.attempts >= self._limits.store_attempts_max
@@ -348,13 +362,13 @@ class WorkerCore:
         """Nobody waits for this batch any more: it goes no further."""
         batch.orphan = True
         if not batch.waiting:
-            batch.move(Phase.DROPPED, now)
+            batch.move(DROPPED, now)
             del self.state.batches[batch.key]
             self._commands.append(Forget(batch.key))
 
     def _give_up(self, lost: EngineLost, now: float) -> None:
         """The device is lost, and all that it had with it."""
-        self._returned(lost.batch, Phase.RUNNING, now)
+        self._returned(lost.batch, RUNNING, now)
         self.state.lost = True
         for batch in list(self.state.batches.values()):
             if batch.orphan:
@@ -368,22 +382,24 @@ class WorkerCore:
     def _report_if_over(self, batch: BatchState, now: float, late: bool = False) -> bool:
         """Report a batch that has nothing left to do; with `late`, tasks past their deadline end first."""
         if late:
-            waiting = [batch.tasks[number] for run in batch.runs for number in run]
-            end_late(self.state, waiting, now)
-        if batch.waiting or batch.open_tasks:
+            end_late(self.state, [batch.tasks[number] for run in batch.runs for number in run], now)
+        if batch.waiting:
             return False
+        for task in batch.tasks.values():
+            if task.status is None:
+                return False
         self._report(batch, now)
         return True
 
     def _report(self, batch: BatchState, now: float) -> None:
-        batch.move(Phase.REPORTED, now)
+        batch.move(REPORTED, now)
         del self.state.batches[batch.key]
         self.state.counters.tasks_finished += len(batch.tasks)
         self._commands.append(Report(batch.link, report_of(self._declaration(batch), batch)))
 
     def _retain(self, batch: BatchState, refs: list[ObjectRef]) -> None:
         """Hold these in memory if they fit, and let go of what has to make room."""
-        kept, gone = self.state.residency.keep_all(batch.run.scope, refs)
+        kept, gone = self.state.residency.keep_all(batch.run.scope, refs) if refs else ((), ())
         if kept or gone:
             self._commands.append(Retain(batch.key, batch.run.scope, kept, gone))
 

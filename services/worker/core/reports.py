@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from covey.declaration import Declaration, Graph, graph
-from covey.errors import Reason, Status
+from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport, Beat, Emission, RunBatch, TaskReport, WorkerJoined
 from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue
-from covey.services.worker.core.state import BatchState, Identity, Phase, TaskState, WorkerState
+from covey.services.worker.core.state import (
+    FETCHING,
+    QUEUED,
+    READY,
+    STORING,
+    BatchState,
+    Identity,
+    TaskState,
+    WorkerState,
+)
 
 
 def introduction(identity: Identity, epoch: int, loaded: tuple[str, ...]) -> WorkerJoined:
@@ -19,16 +28,16 @@ def introduction(identity: Identity, epoch: int, loaded: tuple[str, ...]) -> Wor
 
 def beat_of(state: WorkerState, now: float) -> Beat:
     """How much waits. The oldest batch counts while it runs, too: a stage that hangs shows in its age."""
-    waiting = [*state.in_phase(Phase.QUEUED), *state.in_phase(Phase.FETCHING), *state.in_phase(Phase.READY)]
-    oldest = min((batch.arrived for batch in state.batches.values()), default=now)
-    queued = sum(len(batch.open_tasks) for batch in waiting)
+    waiting = [batch for batch in state.batches.values() if batch.phase in (QUEUED, FETCHING, READY)]
+    oldest = min([batch.arrived for batch in state.batches.values()], default=now)
+    queued = sum([len(batch.open_tasks) for batch in waiting])
     return Beat(queued, now - oldest, state.counters.tasks_finished, state.view.number)
 
 
 def end_late(state: WorkerState, tasks: Iterable[TaskState], now: float) -> None:
     """End those of the tasks whose deadline has passed."""
     for task in tasks:
-        if task.open and task.task.deadline <= now:
+        if task.task.deadline <= now and task.open:
             state.counters.late_skipped += 1
             task.end(Status.DEADLINE_EXCEEDED, Reason.LATE, "the deadline passed before the task could start")
 
@@ -40,10 +49,10 @@ def report_of(declaration: Declaration, batch: BatchState) -> BatchReport:
         batch.run.number,
         batch.run.epoch,
         tuple([_task_report(known, task) for task in batch.tasks.values()]),
-        fetch_s=spent.get(Phase.QUEUED, 0.0) + spent.get(Phase.FETCHING, 0.0),
-        wait_s=spent.get(Phase.READY, 0.0),
+        fetch_s=spent.get(QUEUED, 0.0) + spent.get(FETCHING, 0.0),
+        wait_s=spent.get(READY, 0.0),
         compute_s=batch.computed_s,
-        store_s=spent.get(Phase.STORING, 0.0),
+        store_s=spent.get(STORING, 0.0),
     )
 
 
@@ -55,15 +64,14 @@ def refusal(run: RunBatch, status: Status, reason: Reason, message: str) -> Batc
 
 
 def _task_report(known: Graph, task: TaskState) -> TaskReport:
-    refs = [task.stored[index] for index in range(len(task.emitted))] if task.open else ()
+    refs = [task.stored[index] for index in range(len(task.emitted))] if task.status is None else ()
     values = [ObjectValue(ref, b"" if _travels(known, ref) else None) for ref in refs]
-    emissions = tuple([Emission(index, value) for index, value in enumerate(values)])
     return TaskReport(
         task.task.number,
-        task.status or Status.OK,
+        task.status or OK,
         task.reason,
         task.message,
-        emissions,
+        tuple([Emission(index, value) for index, value in enumerate(values)]),
         task.incomplete,
         task.remote_gets,
         task.bytes_moved,

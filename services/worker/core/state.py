@@ -26,10 +26,10 @@ from covey.model import READS_RECORDED_MAX, ObjectName, ObjectRef, Placement, Pr
 from covey.services.worker.core.commands import PutEmission
 from covey.services.worker.core.prefetching import Prefetches
 from covey.services.worker.core.residency import Residency
-from covey.services.worker.core.stimuli import BatchKey, Found, key_of
+from covey.services.worker.core.stimuli import BatchKey, Found
 
 
-class Phase(enum.Enum):
+class Phase(enum.StrEnum):
     """Where a batch is."""
 
     QUEUED = "queued"
@@ -50,6 +50,8 @@ MOVES: dict[Phase, tuple[Phase, ...]] = {
     Phase.REPORTED: (),
     Phase.DROPPED: (),
 }
+QUEUED, FETCHING, READY, RUNNING, STORING, REPORTED, DROPPED = Phase
+"""Names, for to look up an enum's attribute takes 0.1 us in Python 3.11."""
 
 
 class IllegalMove(AssertionError):
@@ -126,6 +128,7 @@ class TaskState:
 class BatchState:
     """A batch on its way through the phases. Instants and durations are in seconds."""
 
+    key: BatchKey
     run: RunBatch
     link: int
     arrival: int
@@ -133,7 +136,7 @@ class BatchState:
     since: float
     """When it came into its phase."""
     tasks: dict[int, TaskState]
-    phase: Phase = Phase.QUEUED
+    phase: Phase = QUEUED
     orphan: bool = False
     waiting: bool = False
     """A command of this batch is out; its stimulus will come."""
@@ -154,20 +157,16 @@ class BatchState:
     spent_s: dict[Phase, float] = field(default_factory=dict)
 
     @property
-    def key(self) -> BatchKey:
-        return key_of(self.run)
-
-    @property
     def open_tasks(self) -> list[TaskState]:
-        return [task for task in self.tasks.values() if task.open]
+        return [task for task in self.tasks.values() if task.status is None]
 
     @property
     def deadline_min(self) -> float:
-        return min(task.task.deadline for task in self.tasks.values())
+        return min([task.task.deadline for task in self.tasks.values()])
 
     @property
     def deadline_max(self) -> float:
-        return max(task.task.deadline for task in self.tasks.values())
+        return max([task.task.deadline for task in self.tasks.values()])
 
     def move(self, phase: Phase, now: float) -> None:
         if phase not in MOVES[self.phase]:
