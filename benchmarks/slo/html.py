@@ -229,8 +229,8 @@ INTRODUCTION = """<p>Every run is the production cores of gateway, scheduler and
 that take what real ones were measured to take. All systems of a cell and seed see the same events at the same
 moments, and the same cascades; what they are compared at is what they cost, in device-seconds: those of replicas that
 were up or starting. <b>Ours</b> is cascade estimation, plans made ahead of time, and adaptive dropping, each in the
-spirit of SLOpt and none of it the paper's. What is not ours was tuned with the same number of trials, on seeds that
-are not shown.</p>"""
+spirit of SLOpt and none of it the paper's. The others' own knobs had the same number of trials each, on seeds that are
+not shown; ours was developed on these seeds, which is more effort.</p>"""
 TAIL_TOLD = """No system drops anything, and all form batches in the same way, so what differs is how much of what is
 up when. Ours is read at its default headroom; another system may choose any headroom that our device-seconds pay for,
 or lie between two."""

@@ -30,7 +30,7 @@ AZURE_MEAN = 0.1
 LEAD_S = 8
 """Of the trace, before the arrival around which a part of it is taken."""
 OVERLOAD = 1.3
-OVERLOAD_S = 10.0
+OVERLOAD_S = 8.0
 STEADY = "steady"
 """And per cent of what the devices carry."""
 STEADY_S = 20.0

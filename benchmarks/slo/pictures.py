@@ -53,8 +53,10 @@ LOOKS: Mapping[str, Look] = {
     "reactive + clockwork": Look(BROWN, "P"),
     "reactive + pard": Look(FAINT, "X"),
     "inferline + pard": Look(PINK, "v"),
+    "inferline + clockwork": Look(SKY, "p"),
 }
-ABLATION = Look(SKY, "o")
+ABLATION = Look(FAINT, ".")
+"""And what is not known here."""
 
 
 def look_of(system: str) -> Look:
@@ -219,7 +221,6 @@ def _curves(panels: Sequence[tuple[Cell, Sequence[Done]]], drops: bool) -> tuple
                 costs, values, marker=look.marker, color=look.colour, linewidth=look.width, markersize=size, label=name
             )
         each.set_title(cell.name, loc="left")
-        each.set_xlim(left=0)
         each.grid(axis="y")
     figure.supxlabel("device-seconds", fontsize=9)
     _legend(figure, axes)
@@ -357,7 +358,7 @@ def _timeline(cell: Cell, runs: Mapping[str, Done]) -> Any:
             offered.fill_between(times, [second.offered for second in seconds], step="post", color=FAINT, alpha=0.45)
     costs = ", ".join(f"{name} {run.figures.device_s:,.0f}" for name, run in runs.items())
     offered.set_title(f"{cell.name}, seed {runs[OURS].job.seed}; device-seconds: {costs}", loc="left")
-    offered.set_ylabel("events offered / s")
+    offered.set_ylabel("events / s")
     up.set_ylabel("devices up")
     queued.set(ylabel="tasks waiting", xlabel="seconds")
     for each in axes:

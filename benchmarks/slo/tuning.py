@@ -106,9 +106,9 @@ SWEEPS: Mapping[str, Sweep] = {
             {},
             {"calm_s": 5.0},
             {"calm_s": 5.0, "recent_s": 10.0},
-            {"calm_by_stage": True},
-            {"calm_by_stage": True, "calm_s": 5.0},
-            {"calm_by_stage": True, "calm_s": 5.0, "recent_s": 10.0},
+            {"used_least": 0.4},
+            {"used_least": 0.6},
+            {"used_least": 0.6, "calm_s": 5.0, "recent_s": 10.0},
         ],
     ),
     "clipper": Sweep(

@@ -91,13 +91,14 @@ class InferLine:
         calm_s: float = 15.0,
         recent_s: float = 30.0,
         recent_window_s: float = 5.0,
-        calm_by_stage: bool = False,
+        used_least: float = 0.0,
     ) -> None:
         """`sample`: the events in each tick of what was planned for, with ticks as long as those of `decide`.
 
         `calm_s`: nothing comes down sooner after a change. It then comes down to the highest rate of any
-        `recent_window_s` in the last `recent_s`, at the plan's utilisation of the least used stage, as recalled; with
-        `calm_by_stage` at each stage's own, which costs less where a stage is small beside what a replica carries.
+        `recent_window_s` in the last `recent_s`. `used_least`: a stage's utilisation counts as this at least. The paper
+        has clusters in mind; on few devices a stage is little used because it has a whole replica, not because it
+        should be, and would be given a second for any event more.
         """
         self._devices = devices
         self._planned = planned
@@ -112,11 +113,10 @@ class InferLine:
         carries = {
             stage: throughput(pipeline.profiles[stage], share.batch) / each[stage] for stage, share in planned.items()
         }
-        used = {stage: rate / (share.replicas * carries[stage]) for stage, share in planned.items()}
+        used = {stage: max(rate / (share.replicas * carries[stage]), used_least) for stage, share in planned.items()}
         self._carries_as_planned = {stage: carries[stage] * used[stage] for stage in planned}
-        least = {stage: carries[stage] * min(used.values()) for stage in planned}
-        self._carries_in_calm = self._carries_as_planned if calm_by_stage else least
-        """Events a second of one replica, at the plan's utilisation."""
+        self._carries_in_calm = {stage: carries[stage] * min(used.values()) for stage in planned}
+        """Events a second of one replica, at the plan's utilisation of the stage, or of the least used stage."""
         self._replicas = {stage: share.replicas for stage, share in planned.items()}
         self._changed_at = 0.0
         self._counts: list[int] = []

@@ -80,3 +80,11 @@ def test_batches_stay_as_planned() -> None:
     system = tuner()
     decided = system.decide(window_of(1.0, {}, offered=1000))
     assert decided["a"] == Share(20, 1, 0.05)
+
+
+def test_a_stage_that_is_little_used_need_not_grow_for_one_more_event() -> None:
+    """Two replicas of which five in a hundred are used: as recalled, 11 events instead of 10 take a third of each."""
+    by_plan = InferLine(CHAIN, 64, provision_of(1, 50, "ab", replicas=2), [10] * 60, 1.0)
+    floored = InferLine(CHAIN, 64, provision_of(1, 50, "ab", replicas=2), [10] * 60, 1.0, used_least=0.5)
+    assert replicas(by_plan, 1.0, 11) == [3, 3]
+    assert replicas(floored, 1.0, 11) == [2, 2]

@@ -44,7 +44,6 @@ class Pieces:
     def __init__(self, folder: Path, measured_s: float) -> None:
         self.folder = folder
         self._measured_s = measured_s
-        self._profiles: dict[str, Path] = {}
 
     async def run(self, piece: str, seed: int, overhead: Overhead) -> Row:
         """A piece, live and simulated."""
@@ -81,10 +80,12 @@ class Pieces:
 
     async def _profile(self, piece: str) -> Path:
         """What `covey profile` says, taken once for each kind of device."""
-        of = collisions if piece == "collisions" else chain
-        if of.__name__ not in self._profiles:
-            self._profiles[of.__name__] = await of.profiled(self.folder)
-        return self._profiles[of.__name__]
+        name, profiled = ("collisions", collisions.profiled) if piece == "collisions" else ("chain", chain.profiled)
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            print(f"# measuring the stages of {name}", flush=True)
+            await profiled(path)
+        return path
 
 
 async def run_all(pieces: Pieces, wanted: list[tuple[str, int]], path: Path) -> None:

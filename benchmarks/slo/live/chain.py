@@ -31,7 +31,7 @@ from covey.simulator.serving import Load
 
 APP = "benchmarks.slo.live.pipelines:chain"
 DEVICE = Path(__file__).with_name("device.json")
-WORKERS = 6
+WORKERS = 9
 HEADROOM = 1.1
 RESERVE = 0.0
 """None: which estimator is better shows where everything is started by what it says."""
@@ -39,18 +39,16 @@ SHARES = (0.3, 0.5, 0.7)
 """Steady loads, by what the devices carry at most."""
 SETTLE_S = 10.0
 """Of each: the plan follows, models are loaded."""
-LOW, HIGH = 0.2, 0.65
+LOW, HIGH = 0.1, 0.7
 STEP = ((6.0, LOW), (24.0, HIGH), (10.0, LOW))
 """Seconds and shares, after it has settled at the first share."""
 
 
-async def profiled(folder: Path) -> Path:
-    """What `covey profile` says of an emulated device: a file."""
+async def profiled(path: Path) -> None:
+    """What `covey profile` says of an emulated device, as a file."""
     settings = WorkerSettings("", APP, device="emulated", device_profile=DEVICE)
     found = await measured(chain, events(), lambda clock: make_engine(settings, chain, clock), lambda stage, each: None)
-    path = folder / "profile.json"
     path.write_text(lines_of(written(found)))
-    return path
 
 
 def capacity_of(path: Path) -> float:

@@ -63,14 +63,12 @@ def course(measured_s: float) -> Course:
     return Course([(each_s, rate) for rate in RATES], parts)
 
 
-async def profiled(folder: Path) -> Path:
-    """What `covey profile` says of the stages on this machine's CPU: a file."""
+async def profiled(path: Path) -> None:
+    """What `covey profile` says of the stages on this machine's CPU, as a file."""
     settings = WorkerSettings("", APP, device="cpu")
     events = (_event(number) for number in range(PROFILED))
     found = await measured(app, events, lambda clock: make_engine(settings, app, clock), lambda stage, each: None)
-    path = folder / "collisions.json"
     path.write_text(lines_of(written(found)))
-    return path
 
 
 async def live(folder: Path, course: Course, seed: int) -> Live:

@@ -11,8 +11,8 @@ from typing import Any
 
 import covey
 
-OBJECTIVE_S = 2.0
-BATCH_MAX = 16
+OBJECTIVE_S = 3.0
+BATCH_MAX = 8
 PAYLOAD = b"x" * 64
 
 
