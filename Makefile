@@ -51,9 +51,9 @@ proto: setup
 bench: setup  ## what is claimed, as programs that print it
 	$(BIN)/python -m benchmarks $(ARGS)
 
-bench-slo: setup  ## pipelines under one objective, hours of it: an interrupted run goes on where it was
-	mkdir -p runs/slo && $(BIN)/python -u -m benchmarks.slo $(ARGS) | tee -a runs/slo/log.txt
-	cp runs/slo/summary.json benchmarks/results/slo.json && cp runs/slo/report.txt benchmarks/results/slo.txt
+bench-slo: setup  ## pipelines under one objective, an hour or more; what was interrupted goes on. Its log is runs/slo/log.txt
+	mkdir -p runs/slo && $(BIN)/python -u -m benchmarks.slo $(ARGS) >> runs/slo/log.txt 2>&1
+	cd runs/slo && for each in summary.json report.txt runs.jsonl; do cp $$each ../../benchmarks/results/slo-$$each; done
 
 bench-peers: setup
 	$(BIN)/python -m benchmarks.peers $(ARGS)

@@ -19,11 +19,7 @@ from covey.simulator.world import Process, World
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """What a live mesh takes, as means in seconds, from events that have it to themselves.
-
-    An event goes through one identity stage, and through three: two more stages are four more messages between
-    processes, and what remains of the first is the client's.
-    """
+    """What a live mesh takes, as means in seconds, from events that have it to themselves."""
 
     hop_s: float
     """From one process's decision to the next one's: encoding, waking up, decoding."""

@@ -119,19 +119,27 @@ def play(
 
 
 class Watched:
-    """A provisioner, and what it saw."""
+    """A provisioner, and what it saw.
 
-    def __init__(self, provisioner: Provisioner) -> None:
+    It is not asked before a window has been full of arrivals, so that it does not take for calm that nothing comes
+    while the mesh starts; until then its first decision stands.
+    """
+
+    def __init__(self, provisioner: Provisioner, first: Provision, asked_from: float) -> None:
         self.windows: list[Window] = []
         self._provisioner = provisioner
+        self._first = first
+        self._asked_from = asked_from
 
     def decide(self, window: Window) -> Provision:
+        if window.ends_at - window.seconds < self._asked_from - 1e-6:
+            return self._first
         self.windows.append(window)
         return self._provisioner.decide(window)
 
 
-def prime(provisioner: Provisioner, pipeline: Pipeline, rate: float) -> None:
-    """Have a provisioner see a steady load that ends at instant 0, on what it then decides."""
+def prime(provisioner: Provisioner, pipeline: Pipeline, rate: float, until: float) -> Provision:
+    """Have a provisioner see a steady load that ends at this instant, on what it then decides."""
     tasks = {stage: round(rate * each) for stage, each in visits(pipeline, pipeline.fan_outs).items()}
     led_to: dict[str, dict[str, int]] = {stage: {} for stage in ("", *pipeline.stages)}
     for (source, target), fan_out in pipeline.fan_outs.items():
@@ -142,8 +150,9 @@ def prime(provisioner: Provisioner, pipeline: Pipeline, rate: float) -> None:
             stage: Seen(tasks[stage], tasks[stage], 0, led_to[stage], 0, 0, replicas[stage], 0)
             for stage in pipeline.stages
         }
-        provision = provisioner.decide(Window(number + 1.0 - PRIMED, 1.0, round(rate), seen))
+        provision = provisioner.decide(Window(until + number + 1.0 - PRIMED, 1.0, round(rate), seen))
         replicas = {stage: share.replicas for stage, share in provision.items()}
+    return provision
 
 
 class _Run:
@@ -166,8 +175,9 @@ class _Run:
         self.budget_s = pipeline.objective_s if drops else UNDROPPED_S
         self.cascades = Cascades(workload, seed)
         provisioner, batcher = system(pipeline, devices)
-        prime(provisioner, pipeline, load.begins_at)
-        self.watched = Watched(provisioner)
+        self.start = READY_S + max(profile.cold_s for profile in pipeline.profiles.values())
+        first = prime(provisioner, pipeline, load.begins_at, self.start)
+        self.watched = Watched(provisioner, first, self.start)
         serving = Serving(self.cascades.scope, pipeline, self.watched, batcher)
         tables: dict[str, LatencyTable] = {}
         for stage, profile in pipeline.profiles.items():

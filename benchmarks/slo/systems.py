@@ -122,7 +122,7 @@ TUNED: Mapping[str, Mapping[str, float]] = {
     "reactive": {"smoothing": 1.0},
     "reactive with drain": {"drain_s": 8.0, "hold_s": 10.0},
     "nexus": {"epoch_s_min": 2.0},
-    "inferline": {},
+    "inferline": {"used_least": 0.4},
     "clipper": {"increase": 2.0},
     "clockwork": {"run_s_max": 0.5, "batch_max": 64},
     "pard": {"quantile": 0.01},

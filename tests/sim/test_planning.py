@@ -57,6 +57,16 @@ def test_each_stage_is_on_the_kind_that_suits_it() -> None:
     assert found.cheapest.price == 4.0
 
 
+def test_where_there_are_too_many_ways_all_stages_are_on_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four ways to give two kinds to two stages are too many where three may be looked at."""
+    monkeypatch.setattr("covey.simulator.planning.MIXES_MAX", 3)
+    slow, fast = kind("slow", 1.0, see=20, tell=200), kind("fast", 3.0, see=20, tell=40)
+    found = planned(question([slow, fast], 150))
+
+    assert found.cheapest is not None
+    assert found.cheapest.setup.devices == {"fast": 2}
+
+
 def test_no_device_can_be_spared() -> None:
     """Whichever is taken away, the objective is missed; the search has tried, and what it tried costs what it says."""
     asked = question([kind("one", 1.0, see=100, tell=170)], 400)

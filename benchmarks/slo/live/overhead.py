@@ -1,4 +1,8 @@
-"""What the mesh itself takes, from identities that have it to themselves."""
+"""What the mesh itself takes, from identities that have it to themselves.
+
+One hop counts as much as another, the client's with them: what one stage and three stages take tells them apart in
+principle, but the difference of two noisy figures is noisier than both.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,9 @@ TURNS, EACH = 25, 10
 PAUSE_S = 0.02
 """Between an answer and the next event, when processes have gone to sleep."""
 IDLE_S = 4.0
-HOPS_MORE = 4
-"""Of two more stages: to the worker and back, twice."""
-HOPS_ONE = 4
-"""Gateway, scheduler, worker, scheduler, gateway."""
 HOPS_CLIENT = 2
-ENDS = 2
+HOPS_ONE, HOPS_THREE = 6, 10
+"""Client, gateway, scheduler, worker, scheduler, gateway, client; each further stage is two more."""
 NORMAL_QUARTILES = 1.349
 """Between the quartiles of a normal distribution, in standard deviations."""
 
@@ -42,16 +43,14 @@ async def measured_overhead(folder: Path) -> Overhead:
     """Of a mesh with one worker, on this machine as it is now."""
     one, three = await _taken(folder)
     # A stall of the machine is none of the mesh's: the means are those of the middle half.
-    ones, threes = _middle_mean(one.latencies_s), _middle_mean(three.latencies_s)
-    hop_s = max(1e-5, (threes - ones) / HOPS_MORE)
+    hop_s = (_middle_mean(one.latencies_s) + _middle_mean(three.latencies_s)) / (HOPS_ONE + HOPS_THREE)
     low, _, high = statistics.quantiles(three.latencies_s, n=4)
-    halves = ENDS * (HOPS_ONE + HOPS_MORE + HOPS_CLIENT)  # whose variances add up
-    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(halves)
+    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(2 * HOPS_THREE)  # independent halves' variances add up
     return Overhead(
         hop_s,
-        math.sqrt(math.log1p((half_std_s / (hop_s / ENDS)) ** 2)),
-        max(0.0, ones - HOPS_ONE * hop_s),
-        max(0.0, three.cpu_s - one.cpu_s) / HOPS_MORE / ENDS,
+        math.sqrt(math.log1p((half_std_s / (hop_s / 2)) ** 2)),
+        HOPS_CLIENT * hop_s,
+        (one.cpu_s + three.cpu_s) / (2 * (HOPS_ONE + HOPS_THREE) - 2 * HOPS_CLIENT),
         CORES,
     )
 

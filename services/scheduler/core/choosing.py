@@ -2,9 +2,10 @@
 
 A task is dropped when it can't finish through the rest of its pipeline, by what is queued there *now*: a mean of past
 waits is wrong when it matters, and once everything is dropped upstream nothing refreshes it. Where there is time to
-spare, a batch is shrunk rather than a task dropped. Who has least time left is first, overloaded or not: what can't
-make it is gone, so there is nothing to gain from serving the freshest first, as others do under overload. What is here
-is ours, in the spirit of SLOpt ("adaptive batch drop").
+spare, a batch is shrunk rather than a task dropped. Who has least time left is first, overloaded or not. (To put those
+first who have most time left, where not all can make it, was tried: up to 2 % more under steady overload of chains, but
+12 % less in bursts and 10 % less where tasks have siblings.) What is here is ours, in the spirit of SLOpt ("adaptive
+batch drop").
 
 What falls with a dropped task (its siblings, before a join that needs them all) is for the caller, who knows cascades.
 """
@@ -27,7 +28,7 @@ class DropRule(NamedTuple):
     downstream: bool = True
     """Without it only the stage itself is looked at, not what comes after."""
     shrink: bool = True
-    """A batch that would be late is halved, where no more is queued than a batch for each replica."""
+    """A batch that would be late is halved, where nothing else is queued."""
     probe_every: int = 100
     """One in so many tasks that are not worth running runs all the same, so that predictions are corrected; 0: none."""
 
@@ -62,7 +63,7 @@ class AdaptiveDrop:
             return Choice([task.number for task in waiting[:size]])
         tasks = sorted(waiting, key=_deadline)
         finish = now + self._needs_s(stage, size, backlogs)
-        if self._rule.shrink and len(tasks) <= batch * backlogs[stage].replicas:
+        if self._rule.shrink and len(tasks) <= batch:
             while size > 1 and tasks[0].deadline < finish:
                 size //= 2
                 finish = now + self._needs_s(stage, size, backlogs)
@@ -105,6 +106,9 @@ class AdaptiveDrop:
             comes = max(ended[source] for source, _ in edges)
             run_s = there.run_s(min(there.batch, math.ceil(tasks[name] + ahead[name])))
             served_s = ahead[name] * there.run_s(there.batch) / (there.batch * max(backlog.replicas, 1))
+            if backlog.free_in_s > 0:
+                # Replicas that are busy end at moments that nobody knows yet: on average, the first of n at 1/(n + 1).
+                comes += run_s / (max(backlog.replicas, 1) + 1)
             ended[name] = max(comes, backlog.free_in_s + served_s) + run_s
         return max(ended.values())
 
