@@ -173,6 +173,8 @@ def _match_path(path: Path, key: str) -> dict[str, str | int] | None:
 
 def _as_index(text: str) -> int | None:
     """An integer in its one spelling."""
+    if text.isdigit() and text[0] != "0" and text.isascii() and len(text) <= INDEX_DIGITS_MAX:
+        return int(text)
     digits = text[1:] if text[:1] == "-" else text
     if not (digits.isascii() and digits.isdigit()) or (digits[0] == "0" and text != "0"):
         return None

@@ -11,7 +11,9 @@ from covey.messages import RunBatch, Task
 from covey.model import Priority
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.served import Serving
-from covey.services.worker.core.state import Identity, Limits
+from covey.services.scheduler.core.state import Limits as SchedulerLimits
+from covey.services.worker.core.state import Identity
+from covey.services.worker.core.state import Limits as WorkerLimits
 from covey.simulator.datastores import DatastoreProcess
 from covey.simulator.gateways import GatewayProcess
 from covey.simulator.hardware import Device, LatencyTable
@@ -40,10 +42,11 @@ class Ways:
     """How a mesh decides, and what its messages go through."""
 
     policy: Policy = Policy()
-    worker: Limits = Limits()
+    worker: WorkerLimits = WorkerLimits()
     network: Callable[[World, random.Random], Network] = Network
     serving: Serving | None = None
     """The pipeline is provisioned, and so."""
+    scheduler: SchedulerLimits = SchedulerLimits()
 
 
 class Watcher(Protocol):
@@ -144,6 +147,7 @@ class Mesh:
             self.watcher,
             self.ways.policy,
             self.ways.serving,
+            self.ways.scheduler,
         )
 
     def crash_leader(self, back_after_s: float, told: bool = True) -> None:

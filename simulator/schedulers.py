@@ -55,10 +55,11 @@ class SchedulerProcess(Process[Stimulus, Command]):
         observer: Observer[Stimulus, Command],
         policy: Policy | None = None,
         serving: Serving | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch."""
         name = f"scheduler-{epoch}"
-        core = Scheduler(Limits(), name, policy, world.random(name), serving)
+        core = Scheduler(limits or Limits(), name, policy, world.random(name), serving)
         super().__init__(world, name, f"host-{name}", core, observer)
         self.epoch = epoch
         self._network = network

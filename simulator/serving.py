@@ -25,6 +25,8 @@ from covey.services.gateway.core.stimuli import EventReceived
 from covey.services.scheduler.core.estimating import visits
 from covey.services.scheduler.core.provision import Batcher, Pipeline, Provision, Provisioner, Seen, Window
 from covey.services.scheduler.core.served import Serving
+from covey.services.scheduler.core.state import Limits as SchedulerLimits
+from covey.services.worker.core.state import Limits as WorkerLimits
 from covey.simulator.cascades import Cascades
 from covey.simulator.gateways import GatewayProcess
 from covey.simulator.hardware import LatencyTable
@@ -40,6 +42,8 @@ PRIMED = 16
 """Windows of steady load that a provisioner has seen when a run begins."""
 READY_S = 2.0
 """Beyond a cold start: by then everyone knows everyone, and the first models are loaded."""
+BEAT_S = 1.0
+"""Nobody is lost here; heartbeats at production's pace would be a quarter of all messages."""
 UNDROPPED_S = 120.0
 """A deadline that only what has collapsed can miss, for questions in which nothing is to be dropped."""
 
@@ -185,7 +189,17 @@ class _Run:
             tables[stage] = profile.curve
         nodes = -(-devices // DEVICES_PER_NODE)
         self.mesh = Mesh(
-            world, Size(nodes, devices, nodes), self.cascades, tables, self, Ways(network=network, serving=serving)
+            world,
+            Size(nodes, devices, nodes),
+            self.cascades,
+            tables,
+            self,
+            Ways(
+                worker=WorkerLimits(beat_s=BEAT_S),
+                network=network,
+                serving=serving,
+                scheduler=SchedulerLimits(beat_s=BEAT_S),
+            ),
         )
         self.start = READY_S + max(profile.cold_s for profile in pipeline.profiles.values())
         self.sent_at = array("d")

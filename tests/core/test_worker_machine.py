@@ -8,7 +8,8 @@ from covey.errors import Reason, Status
 from covey.messages import Beat, CancelTasks, LeaderJoined, WorkerJoined
 from covey.model import GroupId, KeyRead, LastRead, Placement, Priority, emission_id
 from covey.services.worker.core.commands import Command, Compute, Exit, Fetch, Forget, Report, Send, Store, UseView
-from covey.services.worker.core.state import MOVES, IllegalMove, Phase
+from covey.services.worker.core.phases import MOVES, Phase
+from covey.services.worker.core.state import IllegalMove
 from covey.services.worker.core.stimuli import BatchKey, EngineLost, Found, InputsFetched, Stored, key_of
 from tests.builders_worker import SCOPE, Bench, a_batch, a_ref, a_state_read, a_task, a_view, ends, every, the
 

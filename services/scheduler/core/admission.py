@@ -35,11 +35,12 @@ def submit(step: Step, peer: int, event: Event) -> None:
         state.outcomes.move_to_end(identity)
         step.out.append(Conclude((peer,), outcome))
         return
-    plan = _plan_of(step, event)
-    if plan is None:
+    versions = state.pipelines.get(event.scope)
+    if not versions:
         message = f"the scheduler has no pipeline {event.scope.pipeline!r}"
         cascades.refuse(step, peer, event, Status.NOT_FOUND, Reason.UNKNOWN_PIPELINE, message)
         return
+    plan = versions.get(event.declaration) or versions[next(reversed(versions))]
     if state.served is not None and state.served.serving.scope == event.scope:
         state.served.offered += 1
     reserved = round(state.tasks_per_event.get(event.scope, float(len(plan.stages)))) or 1
@@ -48,19 +49,12 @@ def submit(step: Step, peer: int, event: Event) -> None:
         cascades.refuse(step, peer, event, *refusal)
         return
     try:
-        fields = plan.declaration.pool(event.ref.pool).fields_of(event.ref.key)
+        pool = plan.graph.pools.get(event.ref.pool) or plan.declaration.pool(event.ref.pool)
+        fields = pool.fields_of(event.ref.key)
     except CoveyError as error:
         cascades.refuse(step, peer, event, error.status, error.reason, error.message)
         return
     cascades.begin(step, peer, event, identity, plan, fields, reserved)
-
-
-def _plan_of(step: Step, event: Event) -> PipelinePlan | None:
-    """The version that the gateway saw, else the current one."""
-    versions = step.state.pipelines.get(event.scope)
-    if not versions:
-        return None
-    return versions.get(event.declaration) or versions[next(reversed(versions))]
 
 
 def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tuple[Status, Reason, str] | None:

@@ -95,12 +95,22 @@ def queue_wait_s(state: State, costs: Costs, head: TaskState, node: str, now: fl
 
 def backlog_s(state: State, costs: Costs, plan: StagePlan) -> float:
     """How long all lanes that run a stage take for what waits for it, in full batches, if they do nothing else."""
-    waiting = sum([len(queue) for queue in state.queues.get(plan.id, {}).values()])
+    queues = state.queues.get(plan.id)
+    waiting = sum(map(len, queues.values())) if queues else 0
     size = plan.declaration.batch_max
     if waiting <= size:
         return 0.0
-    lanes = sum([worker.lanes for worker in state.workers.values() if worker.runs(plan)])
+    lanes = lanes_of(state, plan)
     return waiting / size * costs.compute_s(plan.id, size) / lanes if lanes else 0.0
+
+
+def lanes_of(state: State, plan: StagePlan) -> int:
+    """The lanes of the workers that run a stage."""
+    lanes = state.lanes.get(plan.id)
+    if lanes is None:
+        lanes = sum([worker.lanes for worker in state.workers.values() if worker.runs(plan)])
+        state.lanes[plan.id] = lanes
+    return lanes
 
 
 def idle_lanes(state: State, plan: StagePlan, but: Worker | None = None) -> int:
@@ -120,7 +130,7 @@ def part_of(state: State, costs: Costs, plan: StagePlan, waiting: int, now: floa
         return together
     idle = idle_lanes(state, plan)
     added_s = weight * costs.added_away_s(plan.id)
-    all_lanes = sum(worker.lanes for worker in state.workers.values() if worker.runs(plan))
+    all_lanes = lanes_of(state, plan)
     whole_s = costs.compute_s(plan.id, together)
     best, best_s = together, 0.0
     for lanes in range(2, min(idle, together) + 1):

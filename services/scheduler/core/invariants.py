@@ -26,6 +26,9 @@ def check_invariants(state: State) -> None:
         assert len(worker.batches) <= worker.lanes + ahead
         for batch in worker.batches.values():
             assert state.batches[batch.number] is batch
+    for (scope, version, name), lanes in state.lanes.items():
+        plan = state.pipelines[scope][version].stages[name]
+        assert lanes == sum(worker.lanes for worker in state.workers.values() if worker.runs(plan))
     assert all(key in state.lines for key in state.exposed)
     for line in state.lines.values():
         running = line.running

@@ -50,6 +50,7 @@ def worker_connected(step: Step, peer: int, joined: WorkerJoined) -> None:
     stages = frozenset(joined.stages)
     lanes = max(1, joined.lanes)
     step.state.workers[peer] = Worker(peer, joined.worker, joined.node, lanes, stages, step.now)
+    step.state.lanes.clear()
     if step.state.served is not None:
         replicas.joined(step, step.state.served, peer, joined)
     publish(step)  # to everyone: stages may be served now that were not
@@ -81,6 +82,7 @@ def lost(step: Step, peer: int) -> None:
             if peer in cascade.gateways:
                 cascade.gateways.remove(peer)
     elif (worker := state.workers.pop(peer, None)) is not None:
+        state.lanes.clear()
         if state.served is not None:
             replicas.lost(step, state.served, peer)
         for batch in worker.batches.values():
@@ -192,6 +194,7 @@ def _activate(step: Step) -> bool:
         versions.move_to_end(declaration.version)
         while len(versions) > state.limits.declarations_max:
             versions.popitem(last=False)
+        state.lanes.clear()
         changed = True
     return changed
 

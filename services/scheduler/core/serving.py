@@ -57,6 +57,9 @@ def _is_soon_free(step: Step, served: Served, stage: ServedStage) -> bool:
 def _soonest(step: Step, stage: ServedStage) -> Replica | None:
     """The replica that is free first, of those that may be sent another batch."""
     most = step.state.limits.batches_ahead
+    first: Replica | None = min(stage.up, key=_free_at, default=None)
+    if first is None or len(first.batches) <= most:  # as nearly always
+        return first
     able = [replica for replica in stage.up if len(replica.batches) <= most]
     return min(able, key=_free_at) if able else None
 

@@ -346,6 +346,8 @@ class State:
     last_batch: int = 0
     gateways: dict[int, Gateway] = field(default_factory=dict)
     workers: dict[int, Worker] = field(default_factory=dict)
+    lanes: dict[StageId, int] = field(default_factory=dict)
+    """Of the workers that run a stage, for the stages that were asked for since workers came or went."""
     nodes: dict[int, NodePeer] = field(default_factory=dict)
     pins: dict[GroupId, str] = field(default_factory=dict)
     pipelines: dict[Scope, OrderedDict[str, PipelinePlan]] = field(default_factory=dict)

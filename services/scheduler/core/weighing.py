@@ -38,15 +38,22 @@ def note_emissions(state: State, task: TaskState, emitted: Sequence[ObjectRef]) 
     scope, weight = task.plan.id.scope, _weight_of(state, task)
     if weight is not None:
         weight.put_now += sum([ref.size for ref in emitted])
-    if scope not in state.balance.together and (own := _group_of(task)) is not None:
-        for ref in emitted:
-            if ref.group != own.group and _stem(own) == _stem(GroupId(scope, ref.group)):
-                state.balance.together[scope] = None
+    if scope not in state.balance.together:
+        _look_for_branches(state, task, scope, emitted)
     if state.balance.readers:
         for ref in emitted:
             readers = state.balance.readers.get(GroupId(scope, ref.group))
             if readers is not None:
                 readers.puts_now += 1
+
+
+def _look_for_branches(state: State, task: TaskState, scope: Scope, emitted: Sequence[ObjectRef]) -> None:
+    own = _ref_of(task)
+    if own is None or own.group == own.key:
+        return
+    for ref in emitted:
+        if ref.group != own.group and _stem(GroupId(scope, own.group)) == _stem(GroupId(scope, ref.group)):
+            state.balance.together[scope] = None
 
 
 def note_reads(state: State, needs: tuple[tuple[str, tuple[Read, ...]], ...], scope: Scope, node: str) -> None:
@@ -64,8 +71,13 @@ def note_reads(state: State, needs: tuple[tuple[str, tuple[Read, ...]], ...], sc
 
 def _group_of(task: TaskState) -> GroupId | None:
     """The group that a task works on; None where no rule names one."""
-    ref = task.trigger.ref if task.trigger is not None else task.members[0].ref if task.members else None
+    ref = _ref_of(task)
     return None if ref is None or ref.group == ref.key else GroupId(task.plan.id.scope, ref.group)
+
+
+def _ref_of(task: TaskState) -> ObjectRef | None:
+    """What a task works on, or the first of it."""
+    return task.trigger.ref if task.trigger is not None else task.members[0].ref if task.members else None
 
 
 def _weight_of(state: State, task: TaskState) -> Weight | None:

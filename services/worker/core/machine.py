@@ -1,8 +1,8 @@
 """The worker's one door: `WorkerCore.handle` takes what has happened and says what to do.
 
 A batch's inputs are read as soon as it arrives, while others compute; it then waits for a lane. The lane is free again
-when the stage has ended, so that storing what it emitted overlaps the next computation. The phases and their law stand
-in `state.py`.
+when the stage has ended, so that storing what it emitted overlaps the next computation. `phases.py` has
+the phases, `state.py` their law.
 """
 
 from __future__ import annotations
@@ -41,22 +41,9 @@ from covey.services.worker.core.fetching import end_round, next_round, wanted_by
 from covey.services.worker.core.inputs import charge
 from covey.services.worker.core.lanes import fail_or_halve, free_lane, most_urgent_first, next_run
 from covey.services.worker.core.models import assign, forget_assignments, models_by_lane, take_loaded
+from covey.services.worker.core.phases import DROPPED, FETCHING, QUEUED, READY, REPORTED, RUNNING, STORING, Phase
 from covey.services.worker.core.reports import beat_of, end_late, introduction, refusal, report_of
-from covey.services.worker.core.state import (
-    DROPPED,
-    FETCHING,
-    QUEUED,
-    READY,
-    REPORTED,
-    RUNNING,
-    STORING,
-    BatchState,
-    Identity,
-    IllegalMove,
-    Limits,
-    Phase,
-    new_state,
-)
+from covey.services.worker.core.state import BatchState, Identity, IllegalMove, Limits, new_state
 from covey.services.worker.core.stimuli import (
     BatchComputed,
     BatchFailed,
@@ -97,7 +84,9 @@ class WorkerCore:
         for stimulus in stimuli:
             self._take(stimulus, now)
         if self.state.batches:
-            self._store_again(now)
+            for batch in self.state.in_phase(STORING):
+                if batch.retry_at is not None and batch.retry_at <= now:
+                    self._store(batch, now)
             self._start_fetches(now)
             self._start_lanes(now)
         self._beat(now)
@@ -217,11 +206,6 @@ class WorkerCore:
                 self._store(batch, now)  # the other half has emitted already
 
     # --- the phases --------------------------------------------------------------------------------------------------
-
-    def _store_again(self, now: float) -> None:
-        for batch in self.state.in_phase(STORING):
-            if batch.retry_at is not None and batch.retry_at <= now:
-                self._store(batch, now)
 
     def _start_fetches(self, now: float) -> None:
         fetching = self.state.in_phase(FETCHING)

@@ -8,16 +8,8 @@ from covey.declaration import Declaration, Graph, graph
 from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport, Beat, Emission, RunBatch, TaskReport, WorkerJoined
 from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue
-from covey.services.worker.core.state import (
-    FETCHING,
-    QUEUED,
-    READY,
-    STORING,
-    BatchState,
-    Identity,
-    TaskState,
-    WorkerState,
-)
+from covey.services.worker.core.phases import FETCHING, QUEUED, READY, STORING
+from covey.services.worker.core.state import BatchState, Identity, TaskState, WorkerState
 
 
 def introduction(identity: Identity, epoch: int, loaded: tuple[str, ...]) -> WorkerJoined:

@@ -1,19 +1,10 @@
 """What a worker's core knows: batches, lanes and the newest view, with the law that they keep. No behaviour.
 
-A batch goes through phases, and `MOVES` says which phase may follow which:
-
-    queued ──► fetching ──► ready ──► running ──► storing ──► reported
-       └──────────────────►  ▲ ◄────────┘                        ▲
-       (nothing to read)       (halves of a failed batch)        │ from everywhere, once no task is left to do
-
-(A ready batch also goes on to storing when the half that waited was cancelled and the other has emitted.)
-A batch whose leader is gone or superseded is an *orphan*: it goes no further, and leaves for `dropped` when the
-command that it waits for has returned.
+`phases.py` says where a batch may be.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,34 +15,10 @@ from covey.homes import Homes
 from covey.messages import RunBatch, Task, View
 from covey.model import READS_RECORDED_MAX, ObjectName, ObjectRef, Placement, Priority, Read
 from covey.services.worker.core.commands import PutEmission
+from covey.services.worker.core.phases import DROPPED, FETCHING, MOVES, QUEUED, READY, REPORTED, RUNNING, STORING, Phase
 from covey.services.worker.core.prefetching import Prefetches
 from covey.services.worker.core.residency import Residency
 from covey.services.worker.core.stimuli import BatchKey, Found
-
-
-class Phase(enum.StrEnum):
-    """Where a batch is."""
-
-    QUEUED = "queued"
-    FETCHING = "fetching"
-    READY = "ready"
-    RUNNING = "running"
-    STORING = "storing"
-    REPORTED = "reported"
-    DROPPED = "dropped"
-
-
-MOVES: dict[Phase, tuple[Phase, ...]] = {
-    Phase.QUEUED: (Phase.FETCHING, Phase.READY, Phase.REPORTED, Phase.DROPPED),
-    Phase.FETCHING: (Phase.READY, Phase.REPORTED, Phase.DROPPED),
-    Phase.READY: (Phase.RUNNING, Phase.STORING, Phase.REPORTED, Phase.DROPPED),
-    Phase.RUNNING: (Phase.READY, Phase.STORING, Phase.REPORTED, Phase.DROPPED),
-    Phase.STORING: (Phase.REPORTED, Phase.DROPPED),
-    Phase.REPORTED: (),
-    Phase.DROPPED: (),
-}
-QUEUED, FETCHING, READY, RUNNING, STORING, REPORTED, DROPPED = Phase
-"""Names, for to look up an enum's attribute takes 0.1 us in Python 3.11."""
 
 
 class IllegalMove(AssertionError):
@@ -237,23 +204,23 @@ class WorkerState:
     def check_invariants(self, limits: Limits) -> None:
         """The law. Raises AssertionError when it is broken."""
         running = {lane.batch for lane in self.lanes if lane.batch is not None}
-        computing = {key for key, batch in self.batches.items() if batch.phase is Phase.RUNNING}
+        computing = {key for key, batch in self.batches.items() if batch.phase is RUNNING}
         assert running == computing, "a batch runs in one lane, and a lane runs one batch"
         assert len(self.batches) <= limits.batches_max, "the queue is bounded"
-        assert len(self.in_phase(Phase.FETCHING)) <= limits.fetching_max, "fetches are bounded"
+        assert len(self.in_phase(FETCHING)) <= limits.fetching_max, "fetches are bounded"
         for key, batch in self.batches.items():
             assert key == batch.key
-            assert batch.phase not in (Phase.REPORTED, Phase.DROPPED), "what has ended is gone"
+            assert batch.phase not in (REPORTED, DROPPED), "what has ended is gone"
             assert batch.waiting or not batch.orphan, "an orphan stays only for the command that it waits for"
             assert batch.orphan or batch.key.epoch == self.epoch, "only the leader's batches go on"
             assert batch.waiting or batch.open_tasks, "a batch with nothing left to do has been reported"
             stored_or_retried = batch.waiting != (batch.retry_at is not None)
-            assert batch.phase is not Phase.STORING or stored_or_retried, "puts are out, or will be tried again"
-            if batch.phase is Phase.FETCHING:
+            assert batch.phase is not STORING or stored_or_retried, "puts are out, or will be tried again"
+            if batch.phase is FETCHING:
                 assert batch.waiting or batch.unread, "a batch that is fetching waits for a command or a prefetch"
-            if batch.phase is Phase.RUNNING:
+            if batch.phase is RUNNING:
                 assert batch.waiting, "a batch that is running waits for a command"
-            if batch.phase in (Phase.QUEUED, Phase.READY):
+            if batch.phase in (QUEUED, READY):
                 assert not batch.waiting, f"a batch that is {batch.phase.value} waits for nothing but its turn"
         self.residency.check_invariants()
         self.prefetches.check_invariants()
