@@ -149,6 +149,7 @@ def prime(provisioner: Provisioner, pipeline: Pipeline, rate: float, until: floa
     for (source, target), fan_out in pipeline.fan_outs.items():
         led_to[source][target] = round(tasks.get(source, rate) * fan_out)
     replicas = dict.fromkeys(pipeline.stages, 1)
+    provision: Provision = {}
     for number in range(PRIMED):
         seen = {
             stage: Seen(tasks[stage], tasks[stage], 0, led_to[stage], 0, 0, replicas[stage], 0)
