@@ -1,0 +1,245 @@
+"""What runs next on devices that two priorities share?
+
+HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes where it is predicted to end first, unless
+that makes a HIGH batch late which runs there. A LOW batch is let in only if it ends in time, if every batch beside it
+still does, and if the reserve remains: HIGH requests that are likely to arrive while it runs must find a slot. No kernel
+is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor, whatever comes.
+
+Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
+must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
+
+from covey.model import Priority
+from covey.services.scheduler.core.contention import (
+    Choice,
+    Drop,
+    Launch,
+    Load,
+    Margins,
+    ModelProfile,
+    Report,
+    Request,
+    Rule,
+    Slowdowns,
+    Why,
+)
+from covey.services.scheduler.core.occupancy import Occupancy
+from covey.services.scheduler.core.reserving import Reserve
+from covey.services.scheduler.core.transfer import CopyCost
+
+
+class Rules(NamedTuple):
+    """What can be set, and switched off for the ablations; the defaults are ours."""
+
+    slots: int = 2
+    """Batches on a device at once."""
+    harm_max: float = 0.05
+    """HIGH requests that a LOW task may make late, in the mean, by taking a slot; infinity: there is no reserve."""
+    protect: bool = True
+    """LOW is kept from making a running HIGH late, and HIGH another."""
+    floor: float = 0.05
+    """Of the work of a window, what is LOW's if it waits for it."""
+    window_s: float = 1.0
+    chunk_bytes: int = 2_000_000
+    """What LOW copies are cut in by the engine; 0: they are not."""
+
+
+@dataclass(slots=True)
+class Line:
+    """What waits of one model and priority, by deadline."""
+
+    model: str
+    priority: Priority
+    waiting: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def deadline(self) -> float:
+        return self.waiting[0][0]
+
+
+class Place(NamedTuple):
+    """A batch on a device, as predicted. Seconds from now."""
+
+    device: int
+    load: Load
+    tasks: int
+    predicted_s: float
+    promised_s: float
+    spare_s: float
+    harm: float = 0.0
+
+
+class Prioritised:
+    """A `PriorityPolicy`."""
+
+    def __init__(
+        self,
+        profiles: Mapping[str, ModelProfile],
+        devices: int,
+        slowdowns: Slowdowns,
+        margins: Margins,
+        rules: Rules | None = None,
+    ) -> None:
+        self._profiles = dict(profiles)
+        self._slowdowns = slowdowns
+        self._margins = margins
+        self._rules = rules or Rules()
+        costs = (CopyCost(), CopyCost())
+        self._devices = [
+            Occupancy(self._profiles, slowdowns, costs, self._rules.chunk_bytes) for _ in range(devices)
+        ]
+        self._lines: dict[tuple[Priority, str], Line] = {}
+        self._where: dict[int, Line] = {}
+        self._device_of: dict[int, int] = {}
+        self._reserve = Reserve(slowdowns, self._devices, self._rules.slots)
+        self._numbers = count(1)
+        self._spent: list[tuple[float, Priority, float]] = []
+
+    def arrived(self, request: Request, now: float) -> None:
+        key = (request.priority, request.model)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(request.model, request.priority)
+        insort(line.waiting, (request.deadline, request.number))
+        self._where[request.number] = line
+        if request.priority is Priority.HIGH:
+            self._reserve.arrived(request.model, request.deadline - now, now)
+
+    def gone(self, request: int, now: float) -> None:
+        line = self._where.pop(request, None)
+        if line is not None:
+            line.waiting = [each for each in line.waiting if each[1] != request]
+
+    def ended(self, report: Report, now: float) -> None:
+        device = self._devices[self._device_of.pop(report.batch)]
+        ended, overlaps = device.end(report, now)
+        self._slowdowns.learn(ended.load, overlaps, report.compute_s)
+        self._margins.learn(ended.load, ended.predicted_s, now - ended.began_at)
+
+    def choose(self, now: float) -> Choice:
+        drops = [drop for line in self._lines.values() for drop in self._hopeless(line, now)]
+        launches: list[Launch] = []
+        for find in (self._next_high, self._next_low):
+            while (found := find(now)) is not None:
+                launches.append(self._launch(*found, now))
+        return Choice(launches, drops)
+
+    def _hopeless(self, line: Line, now: float) -> Iterator[Drop]:
+        """What could not make it on an idle device."""
+        alone_s = self._slowdowns.solo_s(Load(line.model, 1, line.priority)) if line.waiting else 0.0
+        while line.waiting and line.deadline < now + alone_s:
+            deadline, number = line.waiting.pop(0)
+            del self._where[number]
+            yield Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s))
+
+    def _waiting(self, priority: Priority) -> list[Line]:
+        """The lines of a priority in which something waits, the most urgent first."""
+        lines = [line for line in self._lines.values() if line.priority is priority and line.waiting]
+        return sorted(lines, key=lambda line: line.deadline)
+
+    def _open(self) -> list[int]:
+        return [at for at, device in enumerate(self._devices) if len(device.running) < self._rules.slots]
+
+    def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
+        lines = self._waiting(Priority.HIGH)
+        open_devices = self._open() if lines else []
+        if not open_devices:
+            return None
+        for line in lines:
+            best: Place | None = None
+            for number in open_devices:
+                place = self._fitting(line, number, now)
+                if place is not None and (best is None or _rank(place) < _rank(best)):
+                    best = place
+            if best is not None:
+                return line, best, Rule.SOONEST if best.spare_s >= 0.0 else Rule.LAST_CHANCE
+        return None
+
+    def _fitting(self, line: Line, number: int, now: float) -> Place | None:
+        """The largest HIGH batch that is promised to end in time on a device; else one task that is likely to."""
+        for size in self._sizes(line):
+            place = self._placed(line, number, size, now)
+            if place is not None and (
+                place.spare_s >= 0.0 or (size == 1 and now + place.predicted_s <= line.deadline)
+            ):
+                return place
+        return None
+
+    def _sizes(self, line: Line) -> list[int]:
+        """The batches that could be filled, the largest first."""
+        waiting = len(line.waiting)
+        return [size for size in reversed(self._profiles[line.model].sizes) if size <= waiting or size == 1]
+
+    def _placed(self, line: Line, number: int, size: int, now: float, low: bool = False) -> Place | None:
+        """A batch there and then; None: it would make one late that runs there."""
+        device = self._devices[number]
+        load = Load(line.model, size, line.priority)
+        tasks = min(size, len(line.waiting))
+        before = device.ends(now)
+        ends = device.with_batch(load, tasks, now)
+        if self._rules.protect:
+            for running, without, end in zip(device.running.values(), before, ends, strict=False):
+                if running.load.priority is Priority.LOW and not low:
+                    continue
+                margin = self._margins.margin(running.load)
+                if now + (end - now) * margin > running.deadline >= now + (without - now) * margin:
+                    return None
+        predicted_s = ends[-1] - now
+        promised_s = predicted_s * self._margins.margin(load)
+        return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s)
+
+    def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
+        lines = self._waiting(Priority.LOW)
+        open_devices = self._open() if lines else []
+        if not open_devices:
+            return None
+        starved = self._is_starved(now)
+        for line in lines:
+            for number in open_devices:
+                for size in self._sizes(line):
+                    place = self._placed(line, number, size, now, True)
+                    if place is None or place.spare_s < 0.0:
+                        continue
+                    harm = self._reserve.harm(number, place.load, place.predicted_s, now)
+                    if harm <= self._rules.harm_max * place.tasks:
+                        return line, place._replace(harm=harm), Rule.FITS
+                    if starved:
+                        return line, place._replace(harm=harm), Rule.FLOOR
+        return None
+
+    def _is_starved(self, now: float) -> bool:
+        """Whether LOW has had less than its floor of the last window's work."""
+        while self._spent and self._spent[0][0] < now - self._rules.window_s:
+            self._spent.pop(0)
+        work = sum([seconds for _, _, seconds in self._spent])
+        low = sum([seconds for _, priority, seconds in self._spent if priority is Priority.LOW])
+        return low < self._rules.floor * work
+
+    def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
+        device = self._devices[place.device]
+        beside = tuple([running.load for running in device.running.values()])
+        deadline = line.deadline
+        numbers = tuple([number for _, number in line.waiting[: place.tasks]])
+        del line.waiting[: place.tasks]
+        for number in numbers:
+            del self._where[number]
+        batch = next(self._numbers)
+        device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
+        self._device_of[batch] = place.device
+        self._spent.append((now, line.priority, self._slowdowns.solo_s(place.load)))
+        slowdown = self._slowdowns.slowdown(place.load, beside)
+        why = Why(rule, place.predicted_s, place.promised_s, place.spare_s, slowdown, beside, place.harm)
+        return Launch(batch, place.device, place.load, numbers, why)
+
+
+def _rank(place: Place) -> tuple[bool, float, float]:
+    """In time first; then the most tasks for the time."""
+    return place.spare_s < 0.0, -place.tasks, place.predicted_s

@@ -1,0 +1,103 @@
+"""How many HIGH requests would a LOW batch make late by taking a slot?
+
+It takes the slot for some time. A HIGH request that arrives then, and whose deadline does not let it wait until a slot
+is free that suits it, is late, unless another device has one. HIGH requests arrive at random, so of each model's there
+is an expected number: its rate, times the seconds of that window in which one that arrives would be late, times the
+probability that the slots elsewhere have been taken by then. That sum is what a LOW batch is weighed by.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from covey.model import Priority
+from covey.services.scheduler.core.contention import Load, Slowdowns
+from covey.services.scheduler.core.occupancy import Occupancy
+
+MEMORY_S = 2.0
+"""Over which rates are averaged."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """HIGH requests of one model."""
+
+    load: Load
+    budget_s: float
+    """From arrival to deadline: the least of late."""
+    rate: float = 0.0
+    seen_at: float = 0.0
+
+    def rate_at(self, now: float) -> float:
+        """Requests a second: those seen, each forgotten exponentially."""
+        return self.rate * math.exp((self.seen_at - now) / MEMORY_S)
+
+
+class Reserve:
+    """What HIGH requests may come, and whether they would find a slot."""
+
+    def __init__(self, slowdowns: Slowdowns, devices: list[Occupancy], slots: int) -> None:
+        self._slowdowns = slowdowns
+        self._devices = devices
+        self._slots = slots
+        self._streams: dict[str, Stream] = {}
+
+    def arrived(self, model: str, budget_s: float, now: float) -> None:
+        stream = self._streams.get(model)
+        if stream is None:
+            stream = self._streams[model] = Stream(Load(model, 1, Priority.HIGH), budget_s)
+        stream.rate = stream.rate_at(now) + 1.0 / MEMORY_S
+        stream.seen_at = now
+        stream.budget_s += 0.1 * (budget_s - stream.budget_s) if budget_s > stream.budget_s else 0.0
+        stream.budget_s = min(stream.budget_s, budget_s)
+
+    def harm(self, number: int, load: Load, lasts_s: float, now: float) -> float:
+        """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
+        device = self._devices[number]
+        loads = [*[running.load for running in device.running.values()], load]
+        lasts = [*[running_s for running_s in device.lasts_s(now)], lasts_s]
+        total = 0.0
+        every = sum([stream.rate_at(now) for stream in self._streams.values()])
+        for stream in self._streams.values():
+            late_s = self._late_s(stream, loads, lasts)
+            if late_s > 0.0:
+                elsewhere = self._elsewhere(stream, number)
+                total += stream.rate_at(now) * late_s * _at_least(elsewhere, every * late_s)
+        return total
+
+    def _late_s(self, stream: Stream, loads: list[Load], lasts: list[float]) -> float:
+        """For how long from now on a request of the stream that arrives on such a device would be late."""
+        order = sorted(range(len(loads)), key=lasts.__getitem__)
+        waits_s = 0.0
+        present = order
+        while True:
+            if len(present) < self._slots:
+                beside = tuple([loads[at] for at in present])
+                needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
+                if needs_s <= stream.budget_s or not present:
+                    return max(0.0, waits_s + needs_s - stream.budget_s) if waits_s > 0.0 else 0.0
+            waits_s = lasts[present[0]]
+            present = present[1:]
+
+    def _elsewhere(self, stream: Stream, number: int) -> int:
+        """Other devices on which a request of the stream would be in time now."""
+        found = 0
+        for at, device in enumerate(self._devices):
+            if at == number or len(device.running) >= self._slots:
+                continue
+            beside = tuple([running.load for running in device.running.values()])
+            needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
+            found += needs_s <= stream.budget_s
+        return found
+
+
+def _at_least(count: int, mean: float) -> float:
+    """Probability of so many or more, of a Poisson distribution."""
+    term = below = math.exp(-mean)
+    if count == 0:
+        return 1.0
+    for number in range(1, count):
+        term *= mean / number
+        below += term
+    return max(0.0, 1.0 - below)
