@@ -45,6 +45,10 @@ class LaneThread:
         self._calls.put(call)
         return await done
 
+    def post(self, work: Callable[[], None]) -> None:
+        """Have `work` called in the thread, after what came before; it sees to its own errors."""
+        self._calls.put(work)
+
     def close(self) -> None:
         self._calls.put(None)
 
