@@ -12,6 +12,7 @@ must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strai
 from __future__ import annotations
 
 from bisect import insort
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -41,8 +42,13 @@ class Rules(NamedTuple):
 
     slots: int = 2
     """Batches on a device at once."""
-    harm_max: float = 0.05
-    """HIGH requests that a LOW task may make late, in the mean, by taking a slot; infinity: there is no reserve."""
+    exchange: float = 0.04
+    """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
+    of HIGH late, in the mean, by taking a slot. Infinity: there is no reserve."""
+    harm_high_max: float = 0.1
+    """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
+    patience: float = 1.5
+    """Times the wait for the next slot, that a HIGH batch must have to spare to wait for it; 0: it never does."""
     protect: bool = True
     """LOW is kept from making a running HIGH late, and HIGH another."""
     floor: float = 0.05
@@ -101,7 +107,8 @@ class Prioritised:
         self._device_of: dict[int, int] = {}
         self._reserve = Reserve(slowdowns, self._devices, self._rules.slots)
         self._numbers = count(1)
-        self._spent: list[tuple[float, Priority, float]] = []
+        self._spent: deque[tuple[float, Priority, float]] = deque()
+        self._work_s = [0.0, 0.0]
 
     def arrived(self, request: Request, now: float) -> None:
         key = (request.priority, request.model)
@@ -110,8 +117,7 @@ class Prioritised:
             line = self._lines[key] = Line(request.model, request.priority)
         insort(line.waiting, (request.deadline, request.number))
         self._where[request.number] = line
-        if request.priority is Priority.HIGH:
-            self._reserve.arrived(request.model, request.deadline - now, now)
+        self._reserve.arrived(request, now)
 
     def gone(self, request: int, now: float) -> None:
         line = self._where.pop(request, None)
@@ -125,7 +131,7 @@ class Prioritised:
         self._margins.learn(ended.load, ended.predicted_s, now - ended.began_at)
 
     def choose(self, now: float) -> Choice:
-        drops = [drop for line in self._lines.values() for drop in self._hopeless(line, now)]
+        drops = [drop for line in self._lines.values() if line.waiting for drop in self._hopeless(line, now)]
         launches: list[Launch] = []
         for find in (self._next_high, self._next_low):
             while (found := find(now)) is not None:
@@ -134,7 +140,7 @@ class Prioritised:
 
     def _hopeless(self, line: Line, now: float) -> Iterator[Drop]:
         """What could not make it on an idle device."""
-        alone_s = self._slowdowns.solo_s(Load(line.model, 1, line.priority)) if line.waiting else 0.0
+        alone_s = self._slowdowns.solo_s(Load(line.model, 1, line.priority))
         while line.waiting and line.deadline < now + alone_s:
             deadline, number = line.waiting.pop(0)
             del self._where[number]
@@ -159,9 +165,20 @@ class Prioritised:
                 place = self._fitting(line, number, now)
                 if place is not None and (best is None or _rank(place) < _rank(best)):
                     best = place
-            if best is not None:
+            if best is not None and not self._can_wait(best, now):
                 return line, best, Rule.SOONEST if best.spare_s >= 0.0 else Rule.LAST_CHANCE
         return None
+
+    def _can_wait(self, place: Place, now: float) -> bool:
+        """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough."""
+        device = self._devices[place.device]
+        if len(device.running) + 1 < self._rules.slots or not self._rules.patience:
+            return False
+        until_s = min(device.lasts_s(now))
+        if place.spare_s < self._rules.patience * until_s:
+            return False
+        harm = self._reserve.harm(place.device, place.load, place.predicted_s, now)
+        return harm > self._rules.harm_high_max * place.tasks
 
     def _fitting(self, line: Line, number: int, now: float) -> Place | None:
         """The largest HIGH batch that is promised to end in time on a device; else one task that is likely to."""
@@ -202,6 +219,7 @@ class Prioritised:
         if not open_devices:
             return None
         starved = self._is_starved(now)
+        harm_max = self._rules.exchange * self._reserve.high_to_low(now)
         for line in lines:
             for number in open_devices:
                 for size in self._sizes(line):
@@ -209,7 +227,7 @@ class Prioritised:
                     if place is None or place.spare_s < 0.0:
                         continue
                     harm = self._reserve.harm(number, place.load, place.predicted_s, now)
-                    if harm <= self._rules.harm_max * place.tasks:
+                    if harm <= harm_max * place.tasks:
                         return line, place._replace(harm=harm), Rule.FITS
                     if starved:
                         return line, place._replace(harm=harm), Rule.FLOOR
@@ -217,11 +235,11 @@ class Prioritised:
 
     def _is_starved(self, now: float) -> bool:
         """Whether LOW has had less than its floor of the last window's work."""
-        while self._spent and self._spent[0][0] < now - self._rules.window_s:
-            self._spent.pop(0)
-        work = sum([seconds for _, _, seconds in self._spent])
-        low = sum([seconds for _, priority, seconds in self._spent if priority is Priority.LOW])
-        return low < self._rules.floor * work
+        spent, work_s = self._spent, self._work_s
+        while spent and spent[0][0] < now - self._rules.window_s:
+            _, priority, seconds = spent.popleft()
+            work_s[priority] -= seconds
+        return work_s[Priority.LOW] < self._rules.floor * sum(work_s)
 
     def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
         device = self._devices[place.device]
@@ -234,7 +252,9 @@ class Prioritised:
         batch = next(self._numbers)
         device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
         self._device_of[batch] = place.device
-        self._spent.append((now, line.priority, self._slowdowns.solo_s(place.load)))
+        work_s = self._slowdowns.solo_s(place.load)
+        self._spent.append((now, line.priority, work_s))
+        self._work_s[line.priority] += work_s
         slowdown = self._slowdowns.slowdown(place.load, beside)
         why = Why(rule, place.predicted_s, place.promised_s, place.spare_s, slowdown, beside, place.harm)
         return Launch(batch, place.device, place.load, numbers, why)

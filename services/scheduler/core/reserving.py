@@ -9,14 +9,31 @@ probability that the slots elsewhere have been taken by then. That sum is what a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from covey.model import Priority
-from covey.services.scheduler.core.contention import Load, Slowdowns
+from covey.services.scheduler.core.contention import Load, Request, Slowdowns
 from covey.services.scheduler.core.occupancy import Occupancy
 
 MEMORY_S = 2.0
 """Over which rates are averaged."""
+FORGET = 0.1
+"""Weight of the last request in its stream's budget, where it has more than that."""
+
+
+@dataclass(slots=True)
+class Rate:
+    """Requests a second: those seen, each forgotten exponentially."""
+
+    value: float = 0.0
+    seen_at: float = 0.0
+
+    def at(self, now: float) -> float:
+        return self.value * math.exp((self.seen_at - now) / MEMORY_S)
+
+    def add(self, now: float) -> None:
+        self.value = self.at(now) + 1.0 / MEMORY_S
+        self.seen_at = now
 
 
 @dataclass(slots=True)
@@ -26,12 +43,7 @@ class Stream:
     load: Load
     budget_s: float
     """From arrival to deadline: the least of late."""
-    rate: float = 0.0
-    seen_at: float = 0.0
-
-    def rate_at(self, now: float) -> float:
-        """Requests a second: those seen, each forgotten exponentially."""
-        return self.rate * math.exp((self.seen_at - now) / MEMORY_S)
+    rate: Rate = field(default_factory=Rate)
 
 
 class Reserve:
@@ -42,15 +54,23 @@ class Reserve:
         self._devices = devices
         self._slots = slots
         self._streams: dict[str, Stream] = {}
+        self._rates = (Rate(), Rate())
 
-    def arrived(self, model: str, budget_s: float, now: float) -> None:
-        stream = self._streams.get(model)
-        if stream is None:
-            stream = self._streams[model] = Stream(Load(model, 1, Priority.HIGH), budget_s)
-        stream.rate = stream.rate_at(now) + 1.0 / MEMORY_S
-        stream.seen_at = now
-        stream.budget_s += 0.1 * (budget_s - stream.budget_s) if budget_s > stream.budget_s else 0.0
-        stream.budget_s = min(stream.budget_s, budget_s)
+    def arrived(self, request: Request, now: float) -> None:
+        self._rates[request.priority].add(now)
+        if request.priority is Priority.HIGH:
+            budget_s = request.deadline - now
+            stream = self._streams.get(request.model)
+            if stream is None:
+                load = Load(request.model, 1, Priority.HIGH)
+                stream = self._streams[request.model] = Stream(load, budget_s)
+            stream.rate.add(now)
+            stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
+
+    def high_to_low(self, now: float) -> float:
+        """HIGH requests for each LOW one."""
+        low = self._rates[Priority.LOW].at(now)
+        return self._rates[Priority.HIGH].at(now) / low if low > 0.0 else math.inf
 
     def harm(self, number: int, load: Load, lasts_s: float, now: float) -> float:
         """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
@@ -58,12 +78,12 @@ class Reserve:
         loads = [*[running.load for running in device.running.values()], load]
         lasts = [*[running_s for running_s in device.lasts_s(now)], lasts_s]
         total = 0.0
-        every = sum([stream.rate_at(now) for stream in self._streams.values()])
+        every = sum([stream.rate.at(now) for stream in self._streams.values()])
         for stream in self._streams.values():
             late_s = self._late_s(stream, loads, lasts)
             if late_s > 0.0:
                 elsewhere = self._elsewhere(stream, number)
-                total += stream.rate_at(now) * late_s * _at_least(elsewhere, every * late_s)
+                total += stream.rate.at(now) * late_s * _at_least(elsewhere, every * late_s)
         return total
 
     def _late_s(self, stream: Stream, loads: list[Load], lasts: list[float]) -> float:
