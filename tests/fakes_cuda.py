@@ -90,7 +90,8 @@ class Memory:
 
     def __del__(self) -> None:
         for stream, place in self.uses:
-            if stream.done < place and stream not in self.recorded:
+            if stream.done < place and stream not in self.recorded and self.stream is not None:
+                self.stream.synchronize()  # its own stream runs ahead, and has another use for the memory
                 self.array.reshape(-1).view(np.uint8).fill(0xFF)
 
 

@@ -17,7 +17,9 @@ from covey.model import Priority
 from covey.services.worker.engine.base import Coming, DeviceLost, StageRaised
 from covey.services.worker.engine.cuda import CudaEngine
 from covey.services.worker.engine.device_errors import Kind, kind_of
+from covey.services.worker.engine.device_objects import DeviceObjects
 from covey.services.worker.engine.memory import DeviceMemory, why_too_little
+from covey.services.worker.engine.staging import Copies, OnDevice, StagingRing
 from tests.builders_cuda import (
     APP,
     DOUBLE,
@@ -157,22 +159,94 @@ def test_what_is_coming_is_brought_while_the_lane_computes(torch: FakeTorch) -> 
     def coming(*objects: object) -> Coming:
         return Coming(APP.declaration(), a_sum().stage, SCOPE, Priority.HIGH, objects)  # type: ignore[arg-type]
 
+    async def settled(engine: CudaEngine) -> None:
+        """What was to be brought ahead has been."""
+        done = threading.Event()
+        engine._fetching.post(done.set)
+        await asyncio.to_thread(done.wait, 5)
+
     async def go(engine: CudaEngine) -> None:
         await engine.run(a_sum(first), 0)
+        copied = len(torch.bus)
         engine.prefetch(coming(second))
+        await settled(engine)
+        assert len(torch.bus) == copied
         running = asyncio.get_running_loop().create_task(engine.run(a_job(1.0), 0))
         await asyncio.sleep(0)
-        assert torch.bus.count("") == 3
         engine.prefetch(coming(second, a_job(1.0).inputs[0].trigger))
         await running
-        engine._fetching.post(settled.set)
-        await asyncio.to_thread(settled.wait, 5)
+        await settled(engine)
         copied = len(torch.bus)
         assert values_of((await engine.run(a_sum(second), 0)).outputs) == sums(2.0)
         assert len(torch.bus) == copied + 2
 
-    settled = threading.Event()
     with_engine(torch, go)
+
+
+def test_a_group_that_is_used_again_stays(torch: FakeTorch) -> None:
+    """It is the other one that has been idle for longest."""
+    a, b, c = a_history(1, 1.0, "a"), a_history(2, 2.0, "b"), a_history(3, 3.0, "c")
+    run(torch, a_sum(a), a_sum(b), a_sum(a), a_sum(c), a_sum(a), held_bytes_max=2 * 4 * LARGE)
+
+    assert len(torch.bus) == 5 * 2 + 3
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
+    """Counts threads that come to a halt at a condition: at its lock, or for what it says."""
+    count = threading.Semaphore(0)
+
+    class Watched(threading.Condition):
+        def __enter__(self) -> bool:
+            if not self.acquire(blocking=False):
+                count.release()
+                self.acquire()
+            return True
+
+        def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> object:
+            if not predicate():
+                count.release()
+            return super().wait_for(predicate, timeout)
+
+    monkeypatch.setattr(threading, "Condition", Watched)
+    return count
+
+
+def some_objects(torch: FakeTorch) -> DeviceObjects:
+    return DeviceObjects(Copies(torch, "cuda:0", StagingRing(torch, 4, 1024)), 1 << 20)
+
+
+def test_an_object_that_is_on_its_way_is_not_copied_again(torch: FakeTorch, waits: threading.Semaphore) -> None:
+    """Who needs it as well waits for it, and has the same tensor."""
+    objects, array, ref = some_objects(torch), np.ones(1024, np.float32), a_history(1, 1.0).ref
+    found: list[OnDevice] = []
+    second = threading.Thread(target=lambda: found.append(objects.bring(SCOPE, ref, array, False)), daemon=True)
+
+    def meanwhile() -> None:
+        Event.on_wait = None
+        second.start()
+        assert waits.acquire(timeout=5)
+
+    Event.on_wait = meanwhile
+    first = objects.bring(SCOPE, ref, array, urgent=False)
+    second.join(timeout=5)
+
+    assert found == [first]
+    assert len(torch.bus) == 4
+
+
+def test_nothing_is_let_go_of_half_way(torch: FakeTorch, waits: threading.Semaphore) -> None:
+    """Whoever clears waits until what is being noted has been."""
+    objects = some_objects(torch)
+    objects.bring(SCOPE, a_history(1, 1.0).ref, np.ones(8, np.float32), urgent=True)
+    clearing = threading.Thread(target=objects.clear, daemon=True)
+    with objects._changed:
+        clearing.start()
+        waits.acquire(timeout=1)
+        assert objects._held
+    clearing.join(timeout=5)
+
+    assert not objects._held
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -42,12 +42,12 @@ class Rules(NamedTuple):
 
     slots: int = 2
     """Batches on a device at once."""
-    exchange: float = 0.04
+    exchange: float = 0.035
     """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
     of HIGH late, in the mean, by taking a slot. Infinity: there is no reserve."""
-    harm_high_max: float = 0.1
+    harm_high_max: float = 0.02
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
-    patience: float = 1.5
+    patience: float = 0.8
     """Times the wait for the next slot, that a HIGH batch must have to spare to wait for it; 0: it never does."""
     protect: bool = True
     """LOW is kept from making a running HIGH late, and HIGH another."""

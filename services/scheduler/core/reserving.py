@@ -19,6 +19,8 @@ MEMORY_S = 2.0
 """Over which rates are averaged."""
 FORGET = 0.1
 """Weight of the last request in its stream's budget, where it has more than that."""
+FORGET_CROWD = 0.01
+"""Weight of the last arrival in the share of slots that HIGH batches hold when another arrives."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class Reserve:
         self._slots = slots
         self._streams: dict[str, Stream] = {}
         self._rates = (Rate(), Rate())
+        self._crowded = 0.0
 
     def arrived(self, request: Request, now: float) -> None:
         self._rates[request.priority].add(now)
@@ -65,6 +68,8 @@ class Reserve:
                 load = Load(request.model, 1, Priority.HIGH)
                 stream = self._streams[request.model] = Stream(load, budget_s)
             stream.rate.add(now)
+            high = sum([each.load.priority is Priority.HIGH for device in self._devices for each in device.running.values()])
+            self._crowded += FORGET_CROWD * (high / (self._slots * len(self._devices)) - self._crowded)
             stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
 
     def high_to_low(self, now: float) -> float:
@@ -84,7 +89,7 @@ class Reserve:
             if late_s > 0.0:
                 elsewhere = self._elsewhere(stream, number)
                 total += stream.rate.at(now) * late_s * _at_least(elsewhere, every * late_s)
-        return total
+        return total * (1.0 - self._crowded)
 
     def _late_s(self, stream: Stream, loads: list[Load], lasts: list[float]) -> float:
         """For how long from now on a request of the stream that arrives on such a device would be late."""

@@ -94,4 +94,4 @@ class Engine(Protocol):
         """Let go of the stage's model."""
 
     def close(self) -> None:
-        """Take no more jobs. Never waits: a stage that hangs must not keep the process."""
+        """Take no more jobs. Never waits for one: a stage that hangs must not keep the process."""

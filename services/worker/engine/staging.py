@@ -64,22 +64,21 @@ class Direction:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self._changed = threading.Condition()
-        self._urgent = 0
+        self._urgent = False
         self._patient = False
 
     @contextmanager
     def copying(self, urgent: bool) -> Iterator[None]:
-        """Around a whole copy: while an urgent one is being queued, no other chunk is."""
+        """Around a whole copy: while an urgent one is being queued, no other chunk is. One lane copies urgently."""
         if not urgent:
             yield
             return
-        with self._changed:
-            self._urgent += 1
+        self._urgent = True
         try:
             yield
         finally:
             with self._changed:
-                self._urgent -= 1
+                self._urgent = False
                 self._changed.notify_all()
 
     @contextmanager
