@@ -152,18 +152,21 @@ def test_the_group_that_was_used_the_longest_ago_makes_room(torch: FakeTorch) ->
     assert len(torch.bus) == 3 * 2 + 5
 
 
+async def settled(engine: CudaEngine) -> None:
+    """What was to be brought ahead has been."""
+    done = threading.Event()
+    engine._fetching.post(done.set)
+    assert await asyncio.to_thread(done.wait, 5)
+
+
+def coming(*objects: object) -> Coming:
+    """For a lane of HIGH."""
+    return Coming(APP.declaration(), a_sum().stage, SCOPE, Priority.HIGH, objects)  # type: ignore[arg-type]
+
+
 def test_what_is_coming_is_brought_while_the_lane_computes(torch: FakeTorch) -> None:
     """The job that follows finds it there; for a lane that is free, there is nothing to overlap with."""
     first, second = a_history(1, 1.0), a_history(2, 2.0)
-
-    def coming(*objects: object) -> Coming:
-        return Coming(APP.declaration(), a_sum().stage, SCOPE, Priority.HIGH, objects)  # type: ignore[arg-type]
-
-    async def settled(engine: CudaEngine) -> None:
-        """What was to be brought ahead has been."""
-        done = threading.Event()
-        engine._fetching.post(done.set)
-        await asyncio.to_thread(done.wait, 5)
 
     async def go(engine: CudaEngine) -> None:
         await engine.run(a_sum(first), 0)
@@ -179,6 +182,35 @@ def test_what_is_coming_is_brought_while_the_lane_computes(torch: FakeTorch) -> 
         copied = len(torch.bus)
         assert values_of((await engine.run(a_sum(second), 0)).outputs) == sums(2.0)
         assert len(torch.bus) == copied + 2
+
+    with_engine(torch, go)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [(OutOfMemoryError("CUDA out of memory."), False), (AcceleratorError("CUDA error: unknown error"), True)],
+)
+def test_errors_of_what_is_brought_ahead_are_treated_like_any(
+    torch: FakeTorch, monkeypatch: pytest.MonkeyPatch, error: Exception, is_lost: bool
+) -> None:
+    """Memory that is short is made room in; a device that is lost is lost to the next job. The thread goes on."""
+
+    def failing(*given: object) -> None:
+        raise error
+
+    async def go(engine: CudaEngine) -> None:
+        await engine.run(a_sum(a_history(1, 1.0)), 0)
+        engine._busy[0] = True
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._copies, "to_device", failing)
+            engine.prefetch(coming(a_history(2, 2.0)))
+            await settled(engine)
+        assert (not engine._objects._held) is (torch.caches_emptied == 1) is not is_lost
+        if is_lost:
+            with pytest.raises(DeviceLost, match="unknown error"):
+                await engine.run(a_job(1.0), 0)
+        else:
+            assert values_of((await engine.run(a_job(1.0), 0)).outputs) == [2.0]
 
     with_engine(torch, go)
 
@@ -265,7 +297,7 @@ def test_out_of_memory_fails_the_batch_which_the_core_then_halves(torch: FakeTor
     async def go(engine: CudaEngine) -> None:
         await engine.run(a_sum(a_history(1, 1.0)), 0)
         torch.room = 1
-        torch.on_empty_cache = lambda: seen.append((kept[0]() is None, len(engine._objects._held)))
+        torch.on_empty_cache = lambda: seen.append((kept[-1]() is None, len(engine._objects._held)))
         with pytest.raises(StageRaised) as raised:
             await engine.run(a_job(1.0, 2.0), 0)
         assert raised.value.why.startswith("out of memory: 2 tasks take more than there is")
@@ -326,6 +358,26 @@ def test_any_other_error_of_the_device_is_the_end_of_it(torch: FakeTorch, error:
             await engine.run(a_job(1.0), 1)
 
     with_engine(torch, go)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(ValueError("no"), ""), (OutOfMemoryError("CUDA out of memory."), "out of memory: its model takes more")],
+)
+def test_a_model_that_does_not_load_says_why(
+    torch: FakeTorch, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    """It may be its own mistake, or want more memory than there is."""
+
+    def failing(self: Doubling, device: str) -> None:
+        raise error
+
+    monkeypatch.setattr(Doubling, "load", failing)
+    with pytest.raises(StageRaised) as raised:
+        run(torch, a_job(1.0))
+
+    assert raised.value.why.startswith(why)
+    assert bool(raised.value.why) is bool(why)
 
 
 def test_a_device_that_is_lost_while_a_model_loads_is_lost(torch: FakeTorch, monkeypatch: pytest.MonkeyPatch) -> None:
