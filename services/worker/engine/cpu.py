@@ -13,7 +13,6 @@ from covey.model import Priority
 from covey.services.worker.engine.base import Coming, Job, Ran, StageRaised
 from covey.services.worker.engine.threads import LaneThread, call_stage
 
-
 SWITCH_S = 0.0005
 """How long a lane may keep the interpreter from another that wants it. An operator of torch wants it back at its end:
 beside a stage that is plain Python, a convolution of 1.7 ms took 32 ms at Python's own 5 ms, and takes 7 ms at this."""
