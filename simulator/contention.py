@@ -105,11 +105,18 @@ NONE = Drift(throttle=1.0, renewed="")
 class Truth:
     """What slows a batch down, and by how much. `lasts_s`: how long the run is that `drift` has shares of."""
 
-    def __init__(self, models: Mapping[str, ModelTruth], drift: Drift, lasts_s: float, rng: random.Random) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, ModelTruth],
+        drift: Drift,
+        lasts_s: float,
+        rng: random.Random,
+        quirk: float = QUIRK,
+    ) -> None:
         self.models = models
         self._drift = drift
         self._lasts_s = lasts_s
-        self._quirks = {(one, other): rng.lognormvariate(0.0, QUIRK) for one in models for other in models}
+        self._quirks = {(one, other): rng.lognormvariate(0.0, quirk) for one in models for other in models}
         self._known: dict[tuple[bool, bool, tuple[Load, ...], int], list[float]] = {}
 
     def solo_s(self, load: Load, now: float) -> float:
@@ -170,13 +177,25 @@ class Truth:
             _saturated(traffic) / _saturated(mine.bandwidth),
             1.0 + CROWD * (len(loads) - 1),
         )
-        stretch = sum(part * stretch for part, stretch in zip(parts, stretches, strict=True)) / sum(parts)
+        stretch: float = sum(part * stretch for part, stretch in zip(parts, stretches, strict=True)) / sum(parts)
         return 1.0 + max(0.0, stretch - 1.0) * quirk
 
 
 def _saturated(asked: float) -> float:
     """Nearly 1 while a resource suffices, what is asked of it beyond."""
     return float((1.0 + asked**STEEPNESS) ** (1.0 / STEEPNESS))
+
+
+def paired_gain(models: Mapping[str, ModelTruth]) -> float:
+    """Batches of one that a device does in the time that it takes for one alone, where two always run side by side and
+    each pair of models as often as any other."""
+    truth = Truth(models, NONE, 1.0, random.Random(0), quirk=0.0)
+    gains = []
+    for one in models:
+        for other in models:
+            loads = [Load(one, 1, Priority.HIGH), Load(other, 1, Priority.HIGH)]
+            gains.append(sum([1.0 / slowdown for slowdown in truth.slowdowns(loads, 0, False, 0.0)]))
+    return sum(gains) / len(gains)
 
 
 def profiles_of(models: Mapping[str, ModelTruth], rng: random.Random) -> dict[str, ModelProfile]:
@@ -191,11 +210,13 @@ def _profile(model: ModelTruth, mean: Demand, rng: random.Random) -> ModelProfil
     wrong = 1.0 if model.measured else 1.0 + rng.choice((-1, 1)) * rng.uniform(0.2, 0.4)
     seconds = tuple([wrong * model.solo_s(size) for size in model.sizes])
     blurred = [[rng.lognormvariate(0.0, PROFILED) for _ in mean] for _ in model.sizes]
-    demands = tuple([
-        Demand(*[min(1.0, share * blur) for share, blur in zip(model.demand(size), by, strict=True)])
-        if model.measured
-        else mean
-        for size, by in zip(model.sizes, blurred, strict=True)
-    ])
+    demands = tuple(
+        [
+            Demand(*[min(1.0, share * blur) for share, blur in zip(model.demand(size), by, strict=True)])
+            if model.measured
+            else mean
+            for size, by in zip(model.sizes, blurred, strict=True)
+        ]
+    )
     curve = LatencyTable(model.sizes, seconds, NOISE)
     return ModelProfile(curve, model.sizes, demands, model.bytes_in, model.bytes_out, model.measured)

@@ -103,7 +103,8 @@ class CopyEngine:
         if self.chunk_bytes and job.load.priority is Priority.LOW:
             size = min(size, self.chunk_bytes)
         self.remaining[job.batch] -= size
-        seconds = SETUP_S + size / (BANDWIDTH * (BOTH_WAYS if other_busy else 1.0)) * self.rng.lognormvariate(0.0, NOISE)
+        bandwidth = BANDWIDTH * (BOTH_WAYS if other_busy else 1.0)
+        seconds = SETUP_S + size / bandwidth * self.rng.lognormvariate(0.0, NOISE)
         self.done_at = now + seconds
         self.busy_s += seconds
 

@@ -26,7 +26,7 @@ from covey.services.scheduler.core.contention import (
     Rule,
 )
 from covey.simulator.arrivals import gamma, poisson
-from covey.simulator.contention import NONE, Drift, ModelTruth, Truth, profiles_of
+from covey.simulator.contention import NOISE, NONE, Drift, ModelTruth, Truth, paired_gain, profiles_of
 from covey.simulator.shared_device import Job, SharedDevice, Sharing
 from covey.values import dataclass as value
 
@@ -42,7 +42,7 @@ class Traffic:
     high_share: float
     """Of the work."""
     utilisation: float
-    """Of the devices, if each request ran by itself, one after the other."""
+    """Of the devices, were each always to run two requests side by side, in batches of one."""
     deadline: float
     """Of HIGH, in times of a batch of one alone."""
     low_deadline: float
@@ -64,7 +64,7 @@ def arrivals_of(traffic: Traffic, devices: int, rng: random.Random) -> list[Arri
     """As many as the traffic says, in order."""
     found: list[Arrival] = []
     total = 0.0
-    each = traffic.utilisation * devices / len(traffic.models)
+    each = traffic.utilisation * paired_gain(traffic.models) * devices / len(traffic.models)
     sources = []
     for priority, share in ((Priority.HIGH, traffic.high_share), (Priority.LOW, 1.0 - traffic.high_share)):
         for name, model in traffic.models.items():
@@ -156,7 +156,8 @@ class Figures:
         return (one + other) ** 2 / squares if squares else 1.0
 
 
-class Devices(NamedTuple):
+@value(frozen=True, slots=True)
+class Devices:
     """What a policy is made for."""
 
     count: int
@@ -192,7 +193,7 @@ def measured_pairs(truth: Truth, rng: random.Random) -> list[Corun]:
     found = []
     for _ in range(PAIRS_MEASURED):
         mine, other = (_drawn(truth, rng.choice(names), rng) for _ in range(2))
-        noise = rng.lognormvariate(0.0, 0.03)
+        noise = rng.lognormvariate(0.0, NOISE)
         seconds = truth.solo_s(mine, 0.0) * truth.slowdowns([mine, other], 0, True, 0.0)[0] * noise
         found.append(Corun(mine, (Overlap(seconds, (other,)),), seconds, noise, 0.0))
     return found
@@ -321,5 +322,6 @@ class _World:
             )
         ends = self.figures.high_ends if job.load.priority is Priority.HIGH else self.figures.low_ends
         ends.append((now, self._truth.solo_s(job.load, now)))
-        report = Report(job.batch, job.computes_at - job.began_at, job.computed_at - job.computes_at, now - job.computed_at)
+        copied_s, computed_s = job.computes_at - job.began_at, job.computed_at - job.computes_at
+        report = Report(job.batch, copied_s, computed_s, now - job.computed_at)
         self.policy.ended(report, now)

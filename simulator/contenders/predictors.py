@@ -79,7 +79,7 @@ class StaticRegression(Solo):
         if not others:
             return 1.0
         row = self._row(load, others)
-        return max(1.0, sum(weight * each for weight, each in zip(self._weights, row, strict=True)))
+        return max(1.0, float(sum(weight * each for weight, each in zip(self._weights, row, strict=True))))
 
     def _row(self, load: Load, others: tuple[Load, ...]) -> list[float]:
         mine = self._profiles[load.model].demand(load.size)

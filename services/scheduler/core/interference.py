@@ -107,9 +107,7 @@ class Interference:
         gain = [_product(row, scaled) for row in covariance]
         denominator = forgetting + _product(gain, scaled)
         error = (observed - _product(self._weights, features)) / predicted
-        self._weights = [
-            weight + each / denominator * error for weight, each in zip(self._weights, gain, strict=True)
-        ]
+        self._weights = [weight + each / denominator * error for weight, each in zip(self._weights, gain, strict=True)]
         for row, mine in zip(covariance, gain, strict=True):
             by = mine / denominator
             for column, other in enumerate(gain):

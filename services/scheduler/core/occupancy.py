@@ -62,29 +62,33 @@ def ends_of(batches: Sequence[Fluid], now: float, slowdowns: Slowdowns) -> list[
     """When each will have computed, if nothing joins them."""
     ends = [0.0] * len(batches)
     left = [batch.work_s for batch in batches]
-    to_come = list(range(len(batches)))
-    while to_come:
-        active = [at for at in to_come if batches[at].computes_at <= now]
-        soonest = min([batches[at].computes_at for at in to_come if batches[at].computes_at > now], default=math.inf)
-        rates = _rates(batches, active, slowdowns)
-        first = min(active, key=lambda at: left[at] * rates[at], default=None)
-        step_s = min(left[first] * rates[first] if first is not None else math.inf, soonest - now)
-        for at in active:
-            left[at] -= step_s / rates[at]
-        now += step_s
-        for at in active:
-            if at == first and now < soonest or left[at] <= 0.0:
-                ends[at] = now
-                to_come.remove(at)
+    active = [at for at, batch in enumerate(batches) if batch.computes_at <= now]
+    to_come = [at for at, batch in enumerate(batches) if batch.computes_at > now]
+    while active or to_come:
+        joins_at = min([batches[at].computes_at for at in to_come], default=math.inf)
+        rates = _rates([batches[at].load for at in active], slowdowns)
+        needs_s = [left[at] * rate for at, rate in zip(active, rates, strict=True)]
+        first_s = min(needs_s, default=math.inf)
+        if now + first_s <= joins_at:
+            for at, rate in zip(active, rates, strict=True):
+                left[at] -= first_s / rate
+            now += first_s
+            ended = active.pop(needs_s.index(first_s))
+            ends[ended] = now
+        else:
+            for at, rate in zip(active, rates, strict=True):
+                left[at] -= (joins_at - now) / rate
+            now = joins_at
+            active += [at for at in to_come if batches[at].computes_at <= now]
+            to_come = [at for at in to_come if batches[at].computes_at > now]
     return ends
 
 
-def _rates(batches: Sequence[Fluid], active: Sequence[int], slowdowns: Slowdowns) -> dict[int, float]:
-    """The slowdown of each of those that compute."""
-    return {
-        at: slowdowns.slowdown(batches[at].load, tuple([batches[other].load for other in active if other != at]))
-        for at in active
-    }
+def _rates(loads: Sequence[Load], slowdowns: Slowdowns) -> list[float]:
+    """The slowdown of each of those that compute side by side."""
+    if len(loads) == 1:
+        return [slowdowns.slowdown(loads[0], ())]
+    return [slowdowns.slowdown(load, (*loads[:at], *loads[at + 1 :])) for at, load in enumerate(loads)]
 
 
 class Occupancy:
@@ -102,6 +106,7 @@ class Occupancy:
         self._slowdowns = slowdowns
         self._queues = (CopyQueue(costs[0], chunk_bytes), CopyQueue(costs[1], chunk_bytes))
         self._spans: list[Span] = []
+        self._foreseen: tuple[float, list[float]] = (-1.0, [])
         self._at = 0.0
 
     def with_batch(self, load: Load, tasks: int, now: float) -> list[float]:
@@ -112,7 +117,11 @@ class Occupancy:
 
     def ends(self, now: float) -> list[float]:
         """When everything here will have ended, in the order of `running`."""
-        return self._ends(now, None, 0)
+        at, ends = self._foreseen
+        if at != now:
+            ends = self._ends(now, None, 0)
+            self._foreseen = now, ends
+        return ends
 
     def lasts_s(self, now: float) -> list[float]:
         """Seconds until each of `running` has ended."""
@@ -134,18 +143,18 @@ class Occupancy:
     def begin(self, batch: int, load: Load, tasks: int, deadline: float, predicted_s: float, now: float) -> None:
         """A batch is launched now."""
         self._advance(now)
+        self._foreseen = (-1.0, [])
         size = tasks * self._profiles[load.model].bytes_in
         high = load.priority is Priority.HIGH
         waited = self._queues[0].all_until > now
         copied_at = self._queues[0].add(high, size, now)
         work_s = self._slowdowns.solo_s(load)
-        self.running[batch] = Running(
-            batch, load, tasks, deadline, now, copied_at, work_s, waited, work_s, predicted_s
-        )
+        self.running[batch] = Running(batch, load, tasks, deadline, now, copied_at, work_s, waited, work_s, predicted_s)
 
     def end(self, report: Report, now: float) -> tuple[Running, list[Overlap]]:
         """A batch has ended: what it was, and what has run beside it meanwhile."""
         self._advance(now)
+        self._foreseen = (-1.0, [])
         ended = self.running.pop(report.batch)
         computed_at = now - report.copy_out_s
         begins = computed_at - report.compute_s

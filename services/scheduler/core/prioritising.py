@@ -1,9 +1,11 @@
 """What runs next on devices that two priorities share?
 
-HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes where it is predicted to end first, unless
-that makes a HIGH batch late which runs there. A LOW batch is let in only if it ends in time, if every batch beside it
-still does, and if the reserve remains: HIGH requests that are likely to arrive while it runs must find a slot. No kernel
-is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor, whatever comes.
+HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes where it is predicted to end first,
+unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
+to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
+still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
+it (`reserving.py`). No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its
+floor, whatever comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -42,7 +44,7 @@ class Rules(NamedTuple):
 
     slots: int = 2
     """Batches on a device at once."""
-    exchange: float = 0.035
+    exchange: float = 0.05
     """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
     of HIGH late, in the mean, by taking a slot. Infinity: there is no reserve."""
     harm_high_max: float = 0.02
@@ -99,13 +101,11 @@ class Prioritised:
         self._margins = margins
         self._rules = rules or Rules()
         costs = (CopyCost(), CopyCost())
-        self._devices = [
-            Occupancy(self._profiles, slowdowns, costs, self._rules.chunk_bytes) for _ in range(devices)
-        ]
+        self._devices = [Occupancy(self._profiles, slowdowns, costs, self._rules.chunk_bytes) for _ in range(devices)]
         self._lines: dict[tuple[Priority, str], Line] = {}
         self._where: dict[int, Line] = {}
         self._device_of: dict[int, int] = {}
-        self._reserve = Reserve(slowdowns, self._devices, self._rules.slots)
+        self._reserve = Reserve(slowdowns, margins, self._devices, self._rules.slots)
         self._numbers = count(1)
         self._spent: deque[tuple[float, Priority, float]] = deque()
         self._work_s = [0.0, 0.0]
@@ -177,16 +177,14 @@ class Prioritised:
         until_s = min(device.lasts_s(now))
         if place.spare_s < self._rules.patience * until_s:
             return False
-        harm = self._reserve.harm(place.device, place.load, place.predicted_s, now)
+        harm = self._reserve.harm(place.device, place.load, place.promised_s, now)
         return harm > self._rules.harm_high_max * place.tasks
 
     def _fitting(self, line: Line, number: int, now: float) -> Place | None:
         """The largest HIGH batch that is promised to end in time on a device; else one task that is likely to."""
         for size in self._sizes(line):
             place = self._placed(line, number, size, now)
-            if place is not None and (
-                place.spare_s >= 0.0 or (size == 1 and now + place.predicted_s <= line.deadline)
-            ):
+            if place is not None and (place.spare_s >= 0.0 or (size == 1 and now + place.predicted_s <= line.deadline)):
                 return place
         return None
 
@@ -195,23 +193,30 @@ class Prioritised:
         waiting = len(line.waiting)
         return [size for size in reversed(self._profiles[line.model].sizes) if size <= waiting or size == 1]
 
-    def _placed(self, line: Line, number: int, size: int, now: float, low: bool = False) -> Place | None:
+    def _placed(self, line: Line, number: int, size: int, now: float) -> Place | None:
         """A batch there and then; None: it would make one late that runs there."""
         device = self._devices[number]
         load = Load(line.model, size, line.priority)
         tasks = min(size, len(line.waiting))
-        before = device.ends(now)
         ends = device.with_batch(load, tasks, now)
-        if self._rules.protect:
-            for running, without, end in zip(device.running.values(), before, ends, strict=False):
-                if running.load.priority is Priority.LOW and not low:
-                    continue
-                margin = self._margins.margin(running.load)
-                if now + (end - now) * margin > running.deadline >= now + (without - now) * margin:
-                    return None
+        if self._rules.protect and self._makes_late(device, ends, line.priority, now):
+            return None
         predicted_s = ends[-1] - now
         promised_s = predicted_s * self._margins.margin(load)
         return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s)
+
+    def _makes_late(self, device: Occupancy, ends: Sequence[float], priority: Priority, now: float) -> bool:
+        """Whether a batch that runs there would break its promise only if one of that priority joins it, and everything
+        ends then. HIGH does not care for LOW."""
+        for at, running in enumerate(device.running.values()):
+            if running.load.priority is Priority.LOW and priority is Priority.HIGH:
+                continue
+            margin = self._margins.margin(running.load)
+            if now + (ends[at] - now) * margin > running.deadline:
+                without = device.ends(now)[at]
+                if now + (without - now) * margin <= running.deadline:
+                    return True
+        return False
 
     def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
         lines = self._waiting(Priority.LOW)
@@ -223,10 +228,10 @@ class Prioritised:
         for line in lines:
             for number in open_devices:
                 for size in self._sizes(line):
-                    place = self._placed(line, number, size, now, True)
+                    place = self._placed(line, number, size, now)
                     if place is None or place.spare_s < 0.0:
                         continue
-                    harm = self._reserve.harm(number, place.load, place.predicted_s, now)
+                    harm = self._reserve.harm(number, place.load, place.promised_s, now)
                     if harm <= harm_max * place.tasks:
                         return line, place._replace(harm=harm), Rule.FITS
                     if starved:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 
 from covey.model import Priority
-from covey.services.scheduler.core.contention import Load, Request, Slowdowns
+from covey.services.scheduler.core.contention import Load, Margins, Request, Slowdowns
 from covey.services.scheduler.core.occupancy import Occupancy
 
 MEMORY_S = 2.0
@@ -51,8 +51,9 @@ class Stream:
 class Reserve:
     """What HIGH requests may come, and whether they would find a slot."""
 
-    def __init__(self, slowdowns: Slowdowns, devices: list[Occupancy], slots: int) -> None:
+    def __init__(self, slowdowns: Slowdowns, margins: Margins, devices: list[Occupancy], slots: int) -> None:
         self._slowdowns = slowdowns
+        self._margins = margins
         self._devices = devices
         self._slots = slots
         self._streams: dict[str, Stream] = {}
@@ -68,7 +69,8 @@ class Reserve:
                 load = Load(request.model, 1, Priority.HIGH)
                 stream = self._streams[request.model] = Stream(load, budget_s)
             stream.rate.add(now)
-            high = sum([each.load.priority is Priority.HIGH for device in self._devices for each in device.running.values()])
+            held = [each.load.priority for device in self._devices for each in device.running.values()]
+            high = held.count(Priority.HIGH)
             self._crowded += FORGET_CROWD * (high / (self._slots * len(self._devices)) - self._crowded)
             stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
 
@@ -81,7 +83,11 @@ class Reserve:
         """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
         device = self._devices[number]
         loads = [*[running.load for running in device.running.values()], load]
-        lasts = [*[running_s for running_s in device.lasts_s(now)], lasts_s]
+        running_s = [
+            self._margins.margin(running.load) * seconds
+            for running, seconds in zip(device.running.values(), device.lasts_s(now), strict=True)
+        ]
+        lasts = [*running_s, lasts_s]
         total = 0.0
         every = sum([stream.rate.at(now) for stream in self._streams.values()])
         for stream in self._streams.values():
@@ -99,7 +105,7 @@ class Reserve:
         while True:
             if len(present) < self._slots:
                 beside = tuple([loads[at] for at in present])
-                needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
+                needs_s = self._needs_s(stream, beside)
                 if needs_s <= stream.budget_s or not present:
                     return max(0.0, waits_s + needs_s - stream.budget_s) if waits_s > 0.0 else 0.0
             waits_s = lasts[present[0]]
@@ -112,9 +118,13 @@ class Reserve:
             if at == number or len(device.running) >= self._slots:
                 continue
             beside = tuple([running.load for running in device.running.values()])
-            needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
-            found += needs_s <= stream.budget_s
+            found += self._needs_s(stream, beside) <= stream.budget_s
         return found
+
+    def _needs_s(self, stream: Stream, beside: tuple[Load, ...]) -> float:
+        """What one request of a stream may be promised to take beside these."""
+        needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
+        return needs_s * self._margins.margin(stream.load)
 
 
 def _at_least(count: int, mean: float) -> float:
