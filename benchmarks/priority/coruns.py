@@ -151,13 +151,12 @@ def a_script(rng: Random, solo: dict[Batch, float], batches: Sequence[Batch]) ->
 async def record(lanes: Lanes, path: Path, scripts: int, seed: int) -> None:
     """Profile, play every script twice, write it all. Half of the scripts come when a model is a new version."""
     rng = Random(seed)
-    Dense.passes = 1
-    known = await profiles(lanes)
-    solo = {each.batch: each.solo_s for each in known}
+    known = await profile_rows(lanes)
+    solo = {(row["model"], row["size"]): row["solo_s"] for row in known}
     drawn = [a_script(rng, solo, list(solo)) for _ in range(scripts)]
     with path.open("w") as file:
-        for each in known:
-            file.write(json.dumps(_profile_row(each)) + "\n")
+        for profile in known:
+            file.write(json.dumps(profile) + "\n")
         for passes, numbers in ((1, range(scripts // 2)), (NEW_PASSES, range(scripts // 2, scripts))):
             Dense.passes = passes
             for repeat, number in [(turn, each) for turn in range(2) for each in rng.sample(numbers, len(numbers))]:
@@ -167,6 +166,12 @@ async def record(lanes: Lanes, path: Path, scripts: int, seed: int) -> None:
                     for row in corun_rows(timed, lanes.clock.now() - timed[-1].ended):
                         mark = {"script": number, "repeat": repeat, "new": passes > 1, "others": others}
                         file.write(json.dumps({**row, **mark}) + "\n")
+    Dense.passes = 1
+
+
+async def profile_rows(lanes: Lanes) -> list[dict[str, Any]]:
+    """The profiles as they are kept."""
+    return [_profile_row(each) for each in await profiles(lanes)]
 
 
 async def _played(lanes: Lanes, script: Script, solo: dict[Batch, float]) -> tuple[list[Timed], float] | None:
