@@ -140,7 +140,8 @@ class Prioritised:
 
     def _hopeless(self, line: Line, now: float) -> Iterator[Drop]:
         """What could not make it on an idle device."""
-        alone_s = self._slowdowns.solo_s(Load(line.model, 1, line.priority))
+        one = Load(line.model, 1, line.priority)
+        alone_s = self._slowdowns.solo_s(one) * self._slowdowns.slowdown(one, ())
         while line.waiting and line.deadline < now + alone_s:
             deadline, number = line.waiting.pop(0)
             del self._where[number]

@@ -41,10 +41,14 @@ class CopyCost:
         self._add(size / 1e6, 1e3 * seconds, 1.0)
         ones, x, y, xx, xy = self._sums
         spread = ones * xx - x * x
-        if spread > 1e-9 * xx * ones:  # else all were of one size: which part is set-up can't be told
+        if spread > 1e-3 * xx * ones:
             slope = max((ones * xy - x * y) / spread, 0.0)
             self.byte_s = 1e-9 * slope
             self.setup_s = 1e-3 * max((y - slope * x) / ones, 0.0)
+        else:  # all were of one size: which part is set-up can't be told, so both are scaled
+            scale = y / (1e3 * self.setup_s * ones + 1e9 * self.byte_s * x)
+            self.byte_s *= scale
+            self.setup_s *= scale
 
     def _add(self, x: float, y: float, weight: float) -> None:
         for at, each in enumerate((1.0, x, y, x * x, x * y)):
