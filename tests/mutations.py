@@ -149,7 +149,7 @@ def judge(mutant: Mutant) -> None:
     noted = Noted()
     with open(os.devnull, "w") as nowhere:
         out, sys.stdout, sys.stderr = sys.stdout, nowhere, nowhere
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=20"]
+        options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=20"]
         code = pytest.main([*options, *TESTS], plugins=[noted])
         sys.stdout = out
     sys.stdout.write(noted.failed or ("" if code == 0 else f"exit status {int(code)}"))

@@ -36,10 +36,10 @@ from covey.simulator.sharing import Devices
 
 OUT = Path("runs/priority")
 TRAFFIC = Traffic(
-    high={"small": 0.03, "dense": 0.12, "wide": 0.15},
-    low={"long": 0.2, "wide": 0.1, "boxes": 0.1},
+    high={"small": 0.028, "dense": 0.112, "wide": 0.14},
+    low={"long": 0.21, "wide": 0.105, "boxes": 0.105},
     high_deadline=4.0,
-    low_deadline=40.0,
+    low_deadline=100.0,
     slack_s=0.004,
 )
 """Seven tenths of the lanes' time, each request by itself: with what interferes they are three quarters busy."""

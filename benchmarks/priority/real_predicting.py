@@ -1,8 +1,8 @@
 """How well is the time of a batch foretold beside others, by each method, on what real lanes recorded?
 
-Every method sees the same batches in the order in which they ended, with the neighbours that they had: what it foretells
-is their time, given the share of it that each neighbour was there for. It learns from each afterwards. What was recorded
-in the first third is the offline profile of those that need one, and is not judged.
+Every method sees the same batches in the order in which they ended, with the neighbours that they had: what it
+foretells is their time, given the share of it that each neighbour was there for. It learns from each afterwards. What
+was recorded in the first third is the offline profile of those that need one, and is not judged.
 
 The *floor* is the error of a repeated run: a batch is foretold by the median of all the other times that the same batch
 ran beside the same one neighbour. No predictor that knows no more than the neighbours can be expected below it. It is
@@ -153,7 +153,7 @@ def _errors(errors: Array, is_new: npt.NDArray[np.bool_], steady: npt.NDArray[np
 
 def lines_of(found: Mapping[str, Errors]) -> list[str]:
     """A table, in percent."""
-    head = f"{'method':8} {'mean':>7} {'p95':>7} {'before':>7} {'after':>7} {'steady':>7} {'under':>7}   (promised: {1 - KEPT:.0%})"
+    head = "method   " + " ".join([f"{name:>7}" for name in Errors._fields]) + f"   (under: promised {1 - KEPT:.0%})"
     rows = [f"{name:8} " + " ".join([f"{100 * value:6.1f}%" for value in each]) for name, each in found.items()]
     return [head, *rows]
 

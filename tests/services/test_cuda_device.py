@@ -1,4 +1,4 @@
-"""The CUDA engine's rules on a real device (`make gpu-check`). What orders its work is shown by `tests/mutations.py`."""
+"""The CUDA engine's rules on a real device (`make gpu-check`); what each line is for, `tests/mutations.py` shows."""
 
 from __future__ import annotations
 
