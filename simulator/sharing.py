@@ -47,11 +47,13 @@ class Traffic:
     """Of HIGH, in times of a batch of one alone."""
     low_deadline: float
     requests: int
+    """Their number, about, unless `lasts_s` says how long they come."""
     burst: float = 1.0
     """Coefficient of variation of the gaps between requests of a model and priority; 1: Poisson."""
     drift: Drift = NONE
     flood: float = 1.0
     """Times the LOW rate, from a third to two thirds of the run."""
+    lasts_s: float = 0.0
 
 
 class Arrival(NamedTuple):
@@ -72,7 +74,7 @@ def arrivals_of(traffic: Traffic, devices: int, rng: random.Random) -> list[Arri
             total += rate
             if rate > 0.0:
                 sources.append((name, priority, rate))
-    lasts_s = traffic.requests / total
+    lasts_s = traffic.lasts_s or traffic.requests / total
     for name, priority, rate in sources:
         flooded = traffic.flood if priority is Priority.LOW else 1.0
         for at in _instants(rate, traffic.burst, flooded, lasts_s, rng):
@@ -144,9 +146,10 @@ class Figures:
     broken: int = 0
     """... and those that took longer than promised."""
     coruns: list[Corun] = field(default_factory=list)
-    low_ends: list[tuple[float, float]] = field(default_factory=list)
-    """(instant, seconds of work alone) of LOW batches as they end, and ..."""
-    high_ends: list[tuple[float, float]] = field(default_factory=list)
+    low_ends: list[tuple[float, float, float]] = field(default_factory=list)
+    """(instant, seconds of work alone, seconds from launch to end) of LOW batches as they end, and ..."""
+    high_ends: list[tuple[float, float, float]] = field(default_factory=list)
+    """... of HIGH ones."""
 
     @property
     def jain(self) -> float:
@@ -321,7 +324,7 @@ class _World:
                 Corun(job.load, tuple(job.overlaps), job.computed_at - job.computes_at, job.noise, now)
             )
         ends = self.figures.high_ends if job.load.priority is Priority.HIGH else self.figures.low_ends
-        ends.append((now, self._truth.solo_s(job.load, now)))
+        ends.append((now, self._truth.solo_s(job.load, now), now - began_at))
         copied_s, computed_s = job.computes_at - job.began_at, job.computed_at - job.computes_at
         report = Report(job.batch, copied_s, computed_s, now - job.computed_at)
         self.policy.ended(report, now)

@@ -173,7 +173,7 @@ class Prioritised:
     def _can_wait(self, place: Place, now: float) -> bool:
         """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough."""
         device = self._devices[place.device]
-        if len(device.running) + 1 < self._rules.slots or not self._rules.patience:
+        if not device.running or len(device.running) + 1 < self._rules.slots or not self._rules.patience:
             return False
         until_s = min(device.lasts_s(now))
         if place.spare_s < self._rules.patience * until_s:
