@@ -28,32 +28,39 @@ LARGE = 16 * 1024
 """Elements of a history that is large enough to stay on the device."""
 
 
-class Doubling:
+class Weighted:
+    """A weight of 2 on the device, which came there by another stream than the lanes'."""
+
+    def load(self, device: str) -> None:
+        assert device == "cuda:0"
+        torch = Doubling.torch
+        self.weight = torch.kernel(lambda array: array + 2, torch.from_numpy(np.zeros(1, np.float32)))
+        self.weight.recorded.extend(torch.streams)
+
+    def times_two(self, values: Tensor) -> Tensor:
+        return Doubling.torch.kernel(lambda array, weight: array * weight, values, self.weight)
+
+
+class Doubling(Weighted):
     """A model: one kernel that doubles its input by a weight; or it raises `error`."""
 
     torch: FakeTorch
     error: BaseException | None = None
     cuda_graph = False
 
-    def load(self, device: str) -> None:
-        assert device == "cuda:0"
-        self.weight = Doubling.torch.kernel(lambda array: array + 2, Doubling.torch.from_numpy(np.zeros(1, np.float32)))
-        self.weight.recorded.extend(Doubling.torch.streams)
-
     def __call__(self, values: Tensor) -> Tensor:
         if Doubling.error is not None:
             raise Doubling.error
-        return Doubling.torch.kernel(lambda array, weight: array * weight, values, self.weight)
+        return self.times_two(values)
 
 
-class Summing(Doubling):
+class Summing(Weighted):
     """The sum of each task's histories, times two."""
 
     def __call__(self, histories: Tensor, mask: Tensor) -> Tensor:
-        Doubling.torch.kernel(np.any, mask)
-        tasks = len(histories)
-        total = Doubling.torch.kernel(lambda array: array.reshape(tasks, -1).sum(1, keepdims=True), histories)
-        return super().__call__(total)
+        torch, tasks = Doubling.torch, len(histories)
+        torch.kernel(np.any, mask)
+        return self.times_two(torch.kernel(lambda array: array.reshape(tasks, -1).sum(1, keepdims=True), histories))
 
 
 def a_pipeline() -> Pipeline:

@@ -195,7 +195,7 @@ class FakeTorch:
             graph=self._recording,
             graph_pool_handle=object,
             empty_cache=self._empty_cache,
-            synchronize=lambda device: [stream.synchronize() for stream in (self.default, *self.streams)],
+            synchronize=self._synchronize,
             mem_get_info=lambda device: (self.memory.free, self.memory.total),
             memory_reserved=lambda device: self.memory.ours,
             get_device_name=lambda device: "stand-in",
@@ -272,6 +272,10 @@ class FakeTorch:
     def _a_graph(self) -> CudaGraph:
         self.graphs.append(CudaGraph(self))
         return self.graphs[-1]
+
+    def _synchronize(self, device: str) -> None:
+        for stream in (self.default, *self.streams):
+            stream.synchronize()
 
     def _empty_cache(self) -> None:
         self.caches_emptied += 1

@@ -76,12 +76,12 @@ class Site(NamedTuple):
     """A place in a tree where something can be removed: a statement, an item of a `with`, or an argument."""
 
     body: list[ast.stmt]
-    index: int
+    at: int
     part: int | None
 
     @property
     def _statement(self) -> ast.stmt:
-        return self.body[self.index]
+        return self.body[self.at]
 
     @property
     def line(self) -> int:
@@ -101,13 +101,13 @@ class Site(NamedTuple):
         if isinstance(statement, ast.With) and self.part is not None:
             del statement.items[self.part]
             if not statement.items:
-                self.body[self.index : self.index + 1] = statement.body
+                self.body[self.at : self.at + 1] = statement.body
         elif self.part is not None:
             assert isinstance(statement, ast.Expr)
             assert isinstance(statement.value, ast.Call)
             statement.value.args[self.part] = ast.copy_location(ast.Constant(None), statement)
         else:
-            self.body[self.index] = ast.copy_location(ast.Pass(), statement)
+            self.body[self.at] = ast.copy_location(ast.Pass(), statement)
         ast.fix_missing_locations(statement)
 
 
@@ -187,8 +187,8 @@ def verdicts(wanted: Sequence[Mutant], jobs: int) -> Iterator[Verdict]:
             if read in ready or late:
                 if late:
                     os.kill(child, signal.SIGKILL)
-                said = b"".join(iter(lambda read=read: os.read(read, 4096), b"")).decode()
-                os.close(read)
+                with os.fdopen(read) as file:
+                    said = file.read()
                 _, status = os.waitpid(child, 0)
                 del running[read]
                 yield Verdict(mutant, said or ("hangs" if late else "ends the process" if status else ""))

@@ -199,11 +199,11 @@ def work_of(model: str, size: int, clock: Clock) -> Work:
     return Work(min([seen.seconds for seen in runs]), runs[0].moved, weights + runs[0].largest)
 
 
-class Operators(TorchDispatchMode):
+class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator that is called within."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._clock = clock
         self.seconds = self.moved = self.largest = 0.0
 

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -34,6 +35,8 @@ from tests.builders_cuda import (
     with_engine,
 )
 from tests.fakes_cuda import AcceleratorError, Event, FakeTorch, OutOfMemoryError
+
+T = TypeVar("T")
 
 GIB = 2**30
 
@@ -235,7 +238,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
                 self.acquire()
             return True
 
-        def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> object:
+        def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
             if not predicate():
                 count.release()
             return super().wait_for(predicate, timeout)

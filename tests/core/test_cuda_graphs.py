@@ -10,7 +10,7 @@ import pytest
 from covey.services.worker.engine import graphs
 from covey.services.worker.engine.base import DeviceLost, StageRaised
 from covey.services.worker.engine.cuda import CudaEngine
-from tests.builders_cuda import ADD, DOUBLE, Doubling, Summing, a_job, run, values_of, with_engine
+from tests.builders_cuda import ADD, DOUBLE, Doubling, a_job, run, values_of, with_engine
 from tests.fakes_cuda import AcceleratorError, Event, FakeTorch
 
 
@@ -134,29 +134,17 @@ def test_the_shape_that_was_used_the_longest_ago_goes(torch: FakeTorch, monkeypa
     monkeypatch.setattr(graphs, "SHAPES_MAX", 2)
     stream = torch.cuda.Stream(device="cuda:0")
     own = graphs.Graphs(torch, stream)
-    model = Summing()
+    model = Doubling()
     model.weight = torch.kernel(np.ones_like, torch.empty(1, np.dtype(np.float32), "cuda:0"))
     torch.cuda.synchronize("cuda:0")
     with torch.cuda.stream(stream):
         one, two, three = [torch.empty(size, np.dtype(np.float32), "cuda:0") for size in (1, 2, 3)]
         for each in (one, one, two, two, one):
-            own.call(DOUBLE, lambda_of(model), each)
-        own.call(DOUBLE, lambda_of(model), three)
+            own.call(DOUBLE, model, each)
+        own.call(DOUBLE, model, three)
 
     assert [name[1][0] for name in own._known] == [(1,), (3,)]
     assert stream.done >= 6
-
-
-def lambda_of(model: Summing) -> object:
-    """The doubling alone, as a model that may be recorded."""
-
-    class Doubles:
-        cuda_graph = True
-
-        def __call__(self, values: object) -> object:
-            return Doubling.__call__(model, values)  # type: ignore[arg-type]
-
-    return Doubles()
 
 
 def test_a_lost_device_is_noticed_while_recording(torch: FakeTorch, monkeypatch: pytest.MonkeyPatch) -> None:
