@@ -30,7 +30,7 @@ import pytest
 
 ENGINE = "covey.services.worker.engine"
 MODULES = ("staging", "device_objects", "graphs", "cuda")
-TESTS = ["tests/core/test_cuda_staging.py", "tests/core/test_cuda_graphs.py", "tests/core/test_cuda_engine.py"]
+TESTS = [f"tests/core/test_cuda_{name}.py" for name in ("staging", "graphs", "objects", "engine")]
 ELSEWHERE = {
     "thread.close()": "ends a thread",
     "log.warning(": "tells people",

@@ -67,7 +67,7 @@ def in_gb_s(torch: Any, clock: Clock, chunk_bytes: int) -> float:
 
 
 def urgent_s(torch: Any, clock: Clock, beside_bytes: int) -> float:
-    """Seconds of an urgent copy, while another thread copies 256 MiB again and again in chunks of that size (0: none)."""
+    """Seconds of an urgent copy, while another thread copies 256 MiB over and over in chunks of that size (0: none)."""
     copies = Copies(torch, DEVICE, StagingRing(torch, 3, max(beside_bytes, BUFFER_BYTES)))
     array, large = np.ones(256 * 1024, np.uint8), np.ones(256 * MIB, np.uint8)
     stop = threading.Event()
