@@ -15,11 +15,12 @@ from covey.services.scheduler.core.prioritising import Rules
 from covey.simulator.contention import MODELS
 from covey.simulator.sharing import Figures, Traffic, play
 
-HIGH = 0.3
+HIGH = 0.15
 """Utilisation by HIGH."""
 TIMES = 10.0
 """What the device carries, that comes of LOW."""
-DEADLINE = 3.0
+DEADLINE = 8.0
+"""Of HIGH: so long that hardly any is dropped, or there were no percentile to speak of."""
 TOLERANCE = 1.1
 
 

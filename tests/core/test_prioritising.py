@@ -58,7 +58,9 @@ def policy(devices: int = 1, rules: Rules | None = None) -> Prioritised:
 numbers = itertools.count(1)
 
 
-def ask(policy: Prioritised, model: str, priority: Priority, budget_s: float, now: float = 0.0, count: int = 1) -> Choice:
+def ask(
+    policy: Prioritised, model: str, priority: Priority, budget_s: float, now: float = 0.0, count: int = 1
+) -> Choice:
     """So many requests arrive; what is done about it."""
     for _ in range(count):
         policy.arrived(Request(next(numbers), model, priority, now, now + budget_s), now)

@@ -38,13 +38,18 @@ from covey.services.scheduler.core.occupancy import Occupancy
 from covey.services.scheduler.core.reserving import Reserve
 from covey.services.scheduler.core.transfer import CopyCost
 
+SOON_S = 0.0001
+"""Nobody wakes for less."""
+RETRY_S = 0.005
+"""How often LOW that was not let in asks again, if nothing ends before."""
+
 
 class Rules(NamedTuple):
     """What can be set, and switched off for the ablations; the defaults are ours."""
 
     slots: int = 2
     """Batches on a device at once."""
-    exchange: float = 0.05
+    exchange: float = 0.035
     """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
     of HIGH late, in the mean, by taking a slot. Infinity: there is no reserve."""
     harm_high_max: float = 0.02
@@ -136,12 +141,26 @@ class Prioritised:
         for find in (self._next_high, self._next_low):
             while (found := find(now)) is not None:
                 launches.append(self._launch(*found, now))
-        return Choice(launches, drops)
+        return Choice(launches, drops, self._again_at(now))
+
+    def _again_at(self, now: float) -> float | None:
+        """When something becomes hopeless, or LOW that was not let in may be: nobody else may come to ask."""
+        waiting = [line for line in self._lines.values() if line.waiting]
+        if not waiting:
+            return None
+        again_at = min([line.deadline - self._alone_s(line) for line in waiting]) + SOON_S
+        if any(line.priority is Priority.LOW for line in waiting) and self._open():
+            again_at = min(again_at, now + RETRY_S)
+        return max(again_at, now + SOON_S)
+
+    def _alone_s(self, line: Line) -> float:
+        """One task of a line on an idle device."""
+        one = Load(line.model, 1, line.priority)
+        return self._slowdowns.solo_s(one) * self._slowdowns.slowdown(one, ())
 
     def _hopeless(self, line: Line, now: float) -> Iterator[Drop]:
         """What could not make it on an idle device."""
-        one = Load(line.model, 1, line.priority)
-        alone_s = self._slowdowns.solo_s(one) * self._slowdowns.slowdown(one, ())
+        alone_s = self._alone_s(line)
         while line.waiting and line.deadline < now + alone_s:
             deadline, number = line.waiting.pop(0)
             del self._where[number]
@@ -156,11 +175,8 @@ class Prioritised:
         return [at for at, device in enumerate(self._devices) if len(device.running) < self._rules.slots]
 
     def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
-        lines = self._waiting(Priority.HIGH)
-        open_devices = self._open() if lines else []
-        if not open_devices:
-            return None
-        for line in lines:
+        open_devices = self._open()
+        for line in self._waiting(Priority.HIGH) if open_devices else ():
             best: Place | None = None
             for number in open_devices:
                 place = self._fitting(line, number, now)
@@ -220,9 +236,9 @@ class Prioritised:
         return False
 
     def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
-        lines = self._waiting(Priority.LOW)
-        open_devices = self._open() if lines else []
-        if not open_devices:
+        open_devices = self._open()
+        lines = self._waiting(Priority.LOW) if open_devices else []
+        if not lines:
             return None
         starved = self._is_starved(now)
         harm_max = self._rules.exchange * self._reserve.high_to_low(now)
