@@ -77,8 +77,8 @@ lock:
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --all-extras --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options -P torch==2.13.0 -o requirements.lock pyproject.toml
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock
 
-gpu-check: setup  ## the tests that need a CUDA device
-	$(BIN)/python -m pytest -m gpu $(ARGS)
+gpu-check: setup  ## the engine's rules and what they are worth, on a CUDA device
+	$(BIN)/python -m pytest -m gpu $(ARGS) && $(BIN)/python -m benchmarks.priority.gpu
 
 clean:
 	rm -rf .venv build dist runs

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ from covey.declaration import Declaration, NeedKind, PoolDeclaration, StageDecla
 from covey.errors import Bug, InvalidArgument, NotFound
 from covey.grouping import check_key
 from covey.messages import Task as TaskMessage
-from covey.model import READS_RECORDED_MAX, ObjectName, ObjectValue
-from covey.stacking import Row, stacked
+from covey.model import READS_RECORDED_MAX, ObjectName, ObjectRef, ObjectValue
+from covey.stacking import stacked
 from covey.values import dataclass
 
 if TYPE_CHECKING:
@@ -33,8 +33,21 @@ if TYPE_CHECKING:
 ReadObject = Callable[[str, str, str, int], Awaitable[ObjectValue | None]]
 """Reads (pool, key, group) at a version, the current one for 0, wherever the group lives; None when there is none."""
 
-Place = Callable[[npt.NDArray[Any]], Any]
-"""Copies an array to a device; gives the tensor there."""
+Placed: TypeAlias = tuple[ObjectRef, npt.NDArray[Any]]
+"""An object that is an array."""
+
+
+class Place(Protocol):
+    """Where a lane's model wants its inputs: a device."""
+
+    def put(self, array: npt.NDArray[Any]) -> Any:
+        """The array as a tensor there."""
+
+    def gather(self, pool: str, rows: Sequence[Sequence[Placed | None]]) -> Any | None:
+        """Objects of a pool as one float32 tensor [rows, width, ...] there, zero where there is None.
+
+        None where the array that `stack` makes on the host does as well, or says what is wrong with the objects.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +86,11 @@ class TaskOutput:
 class Object:
     """An object as a stage sees it: its key's fields are attributes (`obj.scene`, `obj.tick`), `value` is decoded."""
 
-    __slots__ = ("_decoded", "_fields", "_payload", "_pool", "key", "version")
+    __slots__ = ("_decoded", "_fields", "_payload", "_pool", "_ref", "key", "version")
 
     def __init__(self, pool: PoolDeclaration, value: ObjectValue) -> None:
         self._pool = pool
+        self._ref = value.ref
         self._payload = value.payload
         self._decoded: tuple[Any] | None = None
         self.key = value.ref.key
@@ -270,16 +284,20 @@ class Batch:
         """
         name = _name(pool)
         rows, many = self._rows(name)
-        values, mask = stacked(rows, name, self.stage.name)
-        if not many:
-            values, mask = values[:, 0], mask[:, 0]
-        return self._placed(values), self._placed(mask)
+        values: Any = self._gathered(name, rows)
+        if values is None:
+            stack, mask = stacked([[_value(one) for one in row] for row in rows], name, self.stage.name)
+            values = self._put(stack if many else stack[:, 0])
+        else:
+            mask = np.array([[one is not None for one in row] for row in rows], np.bool_)
+            values = values if many else values[:, 0]
+        return values, self._put(mask if many else mask[:, 0])
 
     def outputs(self) -> list[TaskOutput]:
         """What each task came to, in the order of the inputs; for the worker, after the stage has run."""
         return [task.output() for task in self._tasks]
 
-    def _rows(self, pool: str) -> tuple[list[Row], bool]:
+    def _rows(self, pool: str) -> tuple[list[list[Object | None]], bool]:
         """For each task, its objects or None in their places; and whether there can be several."""
         for need in self.stage.needs:
             if need.pool != pool:
@@ -287,35 +305,40 @@ class Batch:
             found = [task.needs[pool] for task in self._tasks]
             match need.kind:
                 case NeedKind.LATEST:
-                    return [[_value(each)] for each in found], False
+                    return [[each] for each in found], False
                 case NeedKind.LAST:
-                    return [[None] * (need.count - len(each)) + [_value(one) for one in each] for each in found], True
+                    return [[None] * (need.count - len(each)) + list(each) for each in found], True
                 case NeedKind.AT:
                     index = self._declaration.pool(pool).compiled.index or ""
                     by_index = [{one.fields[index]: one for one in each} for each in found]
                     places = [[int(task.fields[index]) + offset for offset in need.offsets] for task in self._tasks]
-                    return [
-                        [_value(has.get(at)) for at in row] for has, row in zip(by_index, places, strict=True)
-                    ], True
+                    return [[has.get(at) for at in row] for has, row in zip(by_index, places, strict=True)], True
         if pool != self.stage.on:
             self._refuse(pool)
         if self.stage.join is None:
-            return [[_value(task.trigger)] for task in self._tasks], False
+            return [[task.trigger] for task in self._tasks], False
         width = max((len(task.members) for task in self._tasks), default=0)
-        return [
-            [_value(one) for one in task.members] + [None] * (width - len(task.members)) for task in self._tasks
-        ], True
+        return [[*task.members, *[None] * (width - len(task.members))] for task in self._tasks], True
+
+    def _gathered(self, pool: str, rows: list[list[Object | None]]) -> Any | None:
+        """The stack, where the lane's device makes it of objects of its own."""
+        if self._device is None or isinstance(self._device, str):
+            return None
+        placed = [[_placed(one) for one in row] for row in rows]
+        if any(one is not None and not isinstance(one[1], np.ndarray) for row in placed for one in row):
+            return None
+        return self._device.gather(pool, placed)
 
     def _refuse(self, pool: str) -> NoReturn:
         raise NotFound(
             f"stage {self.stage.name!r} is neither triggered by nor needs {pool!r}; there is nothing to stack"
         )
 
-    def _placed(self, array: npt.NDArray[Any]) -> Any:
+    def _put(self, array: npt.NDArray[Any]) -> Any:
         if self._device is None:
             return array
         if not isinstance(self._device, str):
-            return self._device(array)
+            return self._device.put(array)
         import torch
 
         return torch.from_numpy(array).to(self._device, non_blocking=True)
@@ -327,3 +350,7 @@ def _name(pool: Pool | str) -> str:
 
 def _value(found: Object | None) -> Any:
     return None if found is None else found.value
+
+
+def _placed(found: Object | None) -> Placed | None:
+    return None if found is None else (found._ref, found.value)

@@ -203,6 +203,10 @@ class Pipeline:
 
         `on` is what triggers it, `needs` what is read for each task before it runs, `emits` where its objects go. It
         runs at most `batch_max` tasks together. The decorated function stays as it is; its name names the stage.
+
+        `model` is a class: made without arguments, loaded once by `load(device)`, called as the function likes. With
+        `cuda_graph = True` it promises that a call only queues kernels, the same for the same shapes of its arguments,
+        so that a GPU may replay a recording of it.
         """
         line = _users_line()
         with _pointing_at(line):

@@ -1,9 +1,12 @@
-"""A stand-in for torch on a device that is as lazy as it is allowed to be.
+"""A stand-in for torch on a device that is as lazy as it is allowed to be, and remembers nothing it need not.
 
 What is queued on a stream happens only when someone waits for it, and then no more than that. So a copy that nobody
 waited for has not happened yet (the device's memory reads NaN), and a pinned buffer that is written too early spoils
-the copy before it.
+the copy before it. Memory of the device that is let go of while another stream than its own has yet to use it is
+spoilt, unless it was recorded there.
 """
+
+from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +16,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_DEVICE = threading.RLock()
+"""One thing happens on the device at a time."""
 
 
 class Stream:
@@ -25,17 +33,24 @@ class Stream:
     def priority_range() -> tuple[int, int]:
         return 0, -5
 
-    def wait_event(self, event: "Event") -> None:
-        self.queued.append(event.synchronize)
+    def wait_event(self, event: Event) -> None:
+        self.queued.append(event.happen)
+
+    def synchronize(self) -> None:
+        self.run_to(len(self.queued))
 
     def run_to(self, place: int) -> None:
-        while self.done < place:
-            self.done += 1
-            self.queued[self.done - 1]()
+        with _DEVICE:
+            while self.done < place:
+                self.done += 1
+                self.queued[self.done - 1]()
 
 
 class Event:
-    def __init__(self) -> None:
+    on_wait: Callable[[], None] | None = None
+    """Called whenever a thread waits for an event that has not happened."""
+
+    def __init__(self, blocking: bool = False) -> None:
         self.stream: Stream | None = None
         self.place = 0
 
@@ -43,6 +58,11 @@ class Event:
         self.stream, self.place = stream, len(stream.queued)
 
     def synchronize(self) -> None:
+        if Event.on_wait is not None and self.stream is not None and self.stream.done < self.place:
+            Event.on_wait()
+        self.happen()
+
+    def happen(self) -> None:
         assert self.stream is not None, "waits for an event that was never recorded"
         self.stream.run_to(self.place)
 
@@ -55,119 +75,188 @@ class AcceleratorError(RuntimeError):
     pass
 
 
+class Memory:
+    """Bytes that tensors are views of. `stream` is whose they are, on the device."""
+
+    def __init__(self, array: Array, stream: Stream | None, pinned: bool) -> None:
+        self.array, self.stream, self.pinned = array, stream, pinned
+        self.recorded: list[Stream] = []
+        self.uses: list[tuple[Stream, int]] = []
+
+    def use(self, stream: Stream) -> None:
+        """Something that is queued on the stream next reads or writes it."""
+        if self.stream is not None and stream is not self.stream:
+            self.uses.append((stream, len(stream.queued) + 1))
+
+    def __del__(self) -> None:
+        for stream, place in self.uses:
+            if stream.done < place and stream not in self.recorded and self.stream is not None:
+                self.stream.synchronize()  # its own stream runs ahead, and has another use for the memory
+                self.array.reshape(-1).view(np.uint8).fill(0xFF)
+
+
 class Tensor:
     """An array on the host (pinned or not) or on the device."""
 
-    def __init__(
-        self, torch: "FakeTorch", array: npt.NDArray[Any], is_cuda: bool = False, pinned: bool = False
-    ) -> None:
-        self.torch, self.array, self.is_cuda, self.pinned = torch, array, is_cuda, pinned
-        self.recorded: list[Stream] = []
+    def __init__(self, torch: FakeTorch, array: Array, memory: Memory) -> None:
+        self.torch, self.array, self.memory = torch, array, memory
 
     dtype = property(lambda self: self.array.dtype)
     shape = property(lambda self: self.array.shape)
+    is_cuda = property(lambda self: self.memory.stream is not None)
+    recorded = property(lambda self: self.memory.recorded)
 
-    def numel(self) -> int:
-        return int(self.array.size)
+    def __len__(self) -> int:
+        return len(self.array)
 
-    def element_size(self) -> int:
-        return int(self.array.itemsize)
+    def __getitem__(self, where: Any) -> Tensor:
+        return Tensor(self.torch, self.array[where], self.memory)
 
-    def __getitem__(self, where: Any) -> "Tensor":
-        return Tensor(self.torch, self.array[where], self.is_cuda, self.pinned)
+    def view(self, *like: Any) -> Tensor:
+        array = self.array.view(like[0]) if isinstance(like[0], np.dtype) else self.array.reshape(*like)
+        assert array.size == 0 or np.shares_memory(array, self.array)
+        return Tensor(self.torch, array, self.memory)
 
-    def view(self, like: Any) -> "Tensor":
-        array = self.array.view(like) if isinstance(like, np.dtype) else self.array.reshape(like)
-        assert np.shares_memory(array, self.array)
-        return Tensor(self.torch, array, self.is_cuda, self.pinned)
+    def contiguous(self) -> Tensor:
+        return self
 
-    def copy_(self, source: "Tensor", non_blocking: bool = False) -> None:
-        def copy() -> None:
-            np.copyto(self.array, source.array)
-
-        if source.is_cuda:
-            self.torch.cross(source, self, copy, non_blocking)
-        else:
-            copy()
-
-    def to(self, device: str, non_blocking: bool = False) -> "Tensor":
-        self.torch.copies_in += 1
-        there = self.torch.on_device(self.array.shape, self.array.dtype)
-        self.torch.cross(self, there, lambda: np.copyto(there.array, self.array), non_blocking)
-        return there
-
-    def cpu(self) -> "Tensor":
-        stream = self.torch.current
-        stream.run_to(len(stream.queued))
-        return Tensor(self.torch, self.array.copy())
-
-    def clone(self) -> "Tensor":
-        return Tensor(self.torch, self.array.copy())
-
-    def record_stream(self, stream: Stream) -> None:
-        self.recorded.append(stream)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def numpy(self) -> Array:
         assert not self.is_cuda, "a tensor on the device was read on the host"
         return self.array
 
-    def __iter__(self) -> Iterator["Tensor"]:
+    def copy_(self, source: Tensor, non_blocking: bool = False) -> None:
+        if not (self.is_cuda or source.is_cuda):
+            np.copyto(self.array, source.array)
+            return
+        if not (self.is_cuda and source.is_cuda):
+            assert non_blocking, "the host waits for the device, and the device for the host"
+            assert self.memory.pinned or source.memory.pinned, "only pinned memory copies behind the host's back"
+            self.torch.bus.append(self.torch.actor)
+        target, origin = self.array, source.array
+        self.torch.queue(lambda: np.copyto(target, origin), self, source)
+
+    def clone(self) -> Tensor:
+        return self.torch.kernel(np.copy, self)
+
+    def to(self, dtype: Any) -> Tensor:
+        return self.torch.kernel(lambda array: array.astype(dtype), self)
+
+    def record_stream(self, stream: Stream) -> None:
+        self.memory.recorded.append(stream)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self.numpy()
+
+    def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self.array)))
+
+
+class CudaGraph:
+    """What was queued while it was recorded, in order."""
+
+    def __init__(self, torch: FakeTorch) -> None:
+        self.torch = torch
+        self.steps: list[Callable[[], None]] = []
+        self.replays = 0
+
+    def replay(self) -> None:
+        self.replays += 1
+        self.torch.current.queued.extend(self.steps)
 
 
 class FakeTorch:
     """What the engine uses of torch."""
 
     uint8 = np.dtype(np.uint8)
+    float32 = np.dtype(np.float32)
 
     def __init__(self) -> None:
         self.Tensor = Tensor
         self.AcceleratorError = AcceleratorError
         self._local = threading.local()
+        self.default = Stream()
         self.streams: list[Stream] = []
-        self.buffers: list[Tensor] = []
-        self.copies_in = 0
+        self.graphs: list[CudaGraph] = []
+        self.bus: list[str] = []
+        """Who queued copies over the bus, in order."""
+        self.room: int | None = None
+        """How many elements a kernel may write, if that is limited; `room_to_record`, while it is recorded."""
+        self.room_to_record: int | None = None
+        self.memory = SimpleNamespace(free=2 << 30, total=8 << 30, ours=5 << 30)
         self.caches_emptied = 0
+        self.on_empty_cache: Callable[[], None] = lambda: None
+        self._set_up: list[Stream] = []
         self.cuda = SimpleNamespace(
             Stream=self._streams_of(),
             Event=Event,
+            CUDAGraph=self._a_graph,
             OutOfMemoryError=OutOfMemoryError,
             stream=self._entered,
+            graph=self._recording,
+            graph_pool_handle=object,
             empty_cache=self._empty_cache,
-            synchronize=lambda device: None,
+            synchronize=self._synchronize,
+            mem_get_info=lambda device: (self.memory.free, self.memory.total),
+            memory_reserved=lambda device: self.memory.ours,
             get_device_name=lambda device: "stand-in",
         )
 
     @property
     def current(self) -> Stream:
-        return self._local.stream  # type: ignore[no-any-return]
+        return getattr(self._local, "stream", None) or self.default
 
-    def empty(self, size: int, dtype: Any, pin_memory: bool) -> Tensor:
-        assert pin_memory
-        self.buffers.append(Tensor(self, np.zeros(size, dtype), pinned=True))
-        return self.buffers[-1]
+    @property
+    def actor(self) -> str:
+        return getattr(self._local, "actor", "")
 
-    def from_numpy(self, array: npt.NDArray[Any]) -> Tensor:
-        return Tensor(self, array)
+    @contextmanager
+    def acting(self, name: str) -> Iterator[None]:
+        """Who does what happens within, in this thread."""
+        before, self._local.actor = self.actor, name
+        try:
+            yield
+        finally:
+            self._local.actor = before
 
-    def on_device(self, shape: Sequence[int], dtype: Any) -> Tensor:
-        blank = np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else 0, dtype)
-        return Tensor(self, blank, is_cuda=True)
+    def empty(self, shape: Any, dtype: Any, device: str | None = None, pin_memory: bool = False) -> Tensor:
+        array = np.zeros(shape, dtype)
+        if device is not None and np.issubdtype(dtype, np.floating):
+            array.fill(np.nan)
+        return Tensor(self, array, Memory(array, self.current if device is not None else None, pin_memory))
 
-    def cross(self, source: Tensor, target: Tensor, copy: Callable[[], None], non_blocking: bool) -> None:
-        """A copy over the bus: later, on the current stream, if it may be and the host's end is pinned."""
-        if not non_blocking:
-            copy()
-            return
-        assert source.pinned or target.pinned, "only pinned memory copies behind the host's back"
-        self.current.queued.append(copy)
+    def from_numpy(self, array: Array) -> Tensor:
+        return Tensor(self, array, Memory(array, None, False))
 
-    def compute(self, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], tensor: Tensor) -> Tensor:
-        """A kernel on the current stream."""
-        assert self.current in tensor.recorded, "a tensor of another stream could be freed before it is used"
-        result = self.on_device(tensor.shape, tensor.dtype)
-        self.current.queued.append(lambda: np.copyto(result.array, function(tensor.array)))
+    def zeros_like(self, tensor: Tensor) -> Tensor:
+        return self.kernel(np.zeros_like, tensor)
+
+    def stack(self, tensors: Sequence[Tensor]) -> Tensor:
+        return self.kernel(lambda *arrays: np.stack(arrays), *tensors)
+
+    def kernel(self, function: Callable[..., Array], *tensors: Tensor) -> Tensor:
+        """Queue a computation on the current stream."""
+        like = function(*[np.zeros(each.shape, each.dtype) for each in tensors])
+        room = self.room if self._captured is None else self.room_to_record
+        if room is not None and like.size > room:
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate more than there is")
+        stream = self.current
+        if self._captured is not None and stream not in self._set_up:
+            raise AcceleratorError("CUDA error: operation not permitted when stream is capturing")
+        self._set_up.append(stream)
+        result = self.empty(like.shape, like.dtype, "cuda:0")
+        target, arrays = result.array, [each.array for each in tensors]
+        self.queue(lambda: np.copyto(target, function(*arrays)), result, *tensors)
         return result
+
+    def queue(self, step: Callable[[], None], *used: Tensor) -> None:
+        """Have something done on the current stream, or recorded, that uses these tensors."""
+        for each in used:
+            each.memory.use(self.current)
+        (self.current.queued if self._captured is None else self._captured.steps).append(step)
+
+    @property
+    def _captured(self) -> CudaGraph | None:
+        return getattr(self._local, "captured", None)
 
     def _streams_of(self) -> type[Stream]:
         """A class whose streams this torch knows, in the order in which they were made."""
@@ -180,8 +269,27 @@ class FakeTorch:
 
         return Known
 
+    def _a_graph(self) -> CudaGraph:
+        self.graphs.append(CudaGraph(self))
+        return self.graphs[-1]
+
+    def _synchronize(self, device: str) -> None:
+        for stream in (self.default, *self.streams):
+            stream.synchronize()
+
     def _empty_cache(self) -> None:
         self.caches_emptied += 1
+        self.on_empty_cache()
+
+    @contextmanager
+    def _recording(self, graph: CudaGraph, pool: object, stream: Stream, capture_error_mode: str) -> Iterator[None]:
+        assert capture_error_mode == "thread_local", "what other lanes do would spoil the recording"
+        self._local.captured = graph
+        try:
+            with self._entered(stream):
+                yield
+        finally:
+            self._local.captured = None
 
     @contextmanager
     def _entered(self, stream: Stream) -> Iterator[None]:

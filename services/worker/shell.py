@@ -59,7 +59,7 @@ from covey.services.worker.core.stimuli import (
     Stored,
     key_of,
 )
-from covey.services.worker.engine.base import DeviceLost, Engine, Job, StageRaised
+from covey.services.worker.engine.base import Coming, DeviceLost, Engine, Job, StageRaised
 from covey.services.worker.loading import Models
 from covey.services.worker.spans import record_batch
 from covey.telemetry import Attribute, Metric, Tracer
@@ -227,6 +227,7 @@ class WorkerShell:
                 held.incomplete[read] = None
             self._may_be_kept(held, read, objects)
             found.append(_found(answer, gets, moved, unchanged))
+        self._say_what_comes(fetch.run, held)
         return InputsFetched(key_of(fetch.run), tuple(found))
 
     async def _fetch_ahead(self, fetch: FetchAhead) -> FetchedAhead:
@@ -235,6 +236,13 @@ class WorkerShell:
         self._ahead[fetch.number] = dict(zip(fetch.reads, answers, strict=True))
         found = [_found(answer, *moved) for answer, moved in zip(fetched.answers, fetched.moved, strict=True)]
         return FetchedAhead(fetch.number, tuple(found))
+
+    def _say_what_comes(self, run: RunBatch, held: Payloads) -> None:
+        """A batch may wait for its lane now: its inputs can go to the device meanwhile."""
+        declaration, stages = self._stages[run.scope.pipeline]
+        if stages[run.stage].model is not None:
+            objects = [value for values in held.found.values() for value in values]
+            self._engine.prefetch(Coming(declaration, stages[run.stage], run.scope, run.priority, objects))
 
     def _may_be_kept(self, held: Payloads, read: Read, objects: tuple[ObjectValue, ...]) -> None:
         """Have at hand what the core may want to retain: what was read by its version, and what is worth caching."""
@@ -264,12 +272,12 @@ class WorkerShell:
         inputs = tuple([_inputs(tasks[number], held) for number in compute.tasks])
         moved = Moved()
         deadline = max(task.deadline for task in run.tasks)
-        job = Job(declaration, stages[run.stage], inputs, self._reader(held, deadline, moved))
+        job = Job(declaration, stages[run.stage], inputs, self._reader(held, deadline, moved), run.scope)
         try:
             ran = await self._engine.run(job, compute.lane)
         except StageRaised as raised:
             log.warning("stage %s raised on %d tasks", run.stage, len(inputs), exc_info=raised.__cause__)
-            return BatchFailed(key, raised.seconds)
+            return BatchFailed(key, raised.seconds, raised.why)
         except DeviceLost as lost:
             log.critical("the device is lost", exc_info=lost)
             return EngineLost(key, str(lost))

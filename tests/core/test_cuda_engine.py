@@ -1,91 +1,43 @@
-"""The CUDA engine's ordering rules, on a stand-in whose device is as lazy as it may be. No GPU has run this code."""
+"""The CUDA engine's rules, on a stand-in whose device is as lazy as it may be. No GPU has run this code."""
 
-import asyncio
+from __future__ import annotations
+
+import gc
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import TypeVar
 
-import numpy as np
 import pytest
 
-from covey.batch import TaskInputs, TaskOutput
 from covey.clock import MonotonicClock
-from covey.codec import decode_array, encode_array
-from covey.declaration import Codec
-from covey.declare import Pipeline
-from covey.messages import Task
-from covey.model import ObjectRef, ObjectValue, Priority
-from covey.services.worker.engine.base import DeviceLost, Job, StageRaised
+from covey.model import Priority
+from covey.services.worker.engine.base import DeviceLost, StageRaised
 from covey.services.worker.engine.cuda import CudaEngine
-from covey.services.worker.engine.staging import Copies, StagingRing
-from tests.fakes_cuda import AcceleratorError, Event, FakeTorch, OutOfMemoryError, Stream
+from covey.services.worker.engine.device_errors import Kind, kind_of
+from covey.services.worker.engine.memory import DeviceMemory, why_too_little
+from tests.builders_cuda import (
+    DOUBLE,
+    Doubling,
+    a_history,
+    a_job,
+    a_sum,
+    run,
+    values_of,
+    with_engine,
+)
+from tests.fakes_cuda import AcceleratorError, Event, FakeTorch, OutOfMemoryError
 
+T = TypeVar("T")
 
-class Doubling:
-    """A model: one kernel that doubles its input; or it raises `error`."""
-
-    torch: FakeTorch
-    error: BaseException | None = None
-
-    def load(self, device: str) -> None:
-        assert device == "cuda:0"
-
-    def __call__(self, values: Any) -> Any:
-        if Doubling.error is not None:
-            raise Doubling.error
-        return Doubling.torch.compute(lambda array: array * 2, values)
-
-
-def a_pipeline() -> Pipeline:
-    app = Pipeline("demo", objective_s=1.0)
-    points = app.pool("/points/{n:int}", codec=Codec.ARRAY)
-    doubles = app.pool("/doubles/{n:int}", codec=Codec.ARRAY)
-
-    @app.stage(on=points, emits=doubles, model=Doubling, batch_max=8)
-    def double(batch: Any, model: Any) -> None:
-        values, _ = batch.stack(points)
-        for task, value in zip(batch, model(values), strict=True):
-            task.emit(doubles, value)
-
-    return app
-
-
-APP = a_pipeline()
-STAGE = APP.stages["double"]
-
-
-def a_job(*values: float) -> Job:
-    inputs = []
-    for n, value in enumerate(values):
-        task = Task(n, n.to_bytes(16, "big"), "e", None, (), (), (("n", n),), 1.0)
-        payload = encode_array(np.array([value], np.float32))
-        trigger = ObjectValue(ObjectRef("points", f"/points/{n}", "", 1), payload)
-        inputs.append(TaskInputs(task, trigger, (), {}, True))
-    return Job(APP.declaration(), STAGE, tuple(inputs))
-
-
-def values_of(outputs: list[TaskOutput]) -> list[float]:
-    return [float(decode_array(each.payload)[0]) for output in outputs for each in output.emissions]
+GIB = 2**30
 
 
 @pytest.fixture
 def torch() -> Iterator[FakeTorch]:
-    Doubling.torch, Doubling.error = FakeTorch(), None
+    Doubling.torch = FakeTorch()
     yield Doubling.torch
-    Doubling.error = None
-
-
-def run(torch: FakeTorch, *jobs: Job, lane: int = 0, low_lanes: int = 1) -> list[list[float]]:
-    """Run jobs one after the other in a lane of a fresh engine."""
-
-    async def go() -> list[list[float]]:
-        engine = CudaEngine(torch, MonotonicClock(), low_lanes)
-        try:
-            await engine.load(STAGE)
-            return [values_of((await engine.run(job, lane)).outputs) for job in jobs]
-        finally:
-            engine.close()
-
-    return asyncio.run(go())
+    Doubling.error, Doubling.cuda_graph, Event.on_wait = None, False, None
 
 
 def test_what_goes_to_the_device_and_back_is_what_was_computed(torch: FakeTorch) -> None:
@@ -107,81 +59,76 @@ def test_lanes_have_streams_of_their_priority(torch: FakeTorch) -> None:
         CudaEngine(torch, MonotonicClock(), low_lanes=9)
 
 
-def copies_with(torch: FakeTorch, buffers: int, size: int = 64) -> tuple[Copies, Stream]:
-    copies = Copies(torch, "cuda:0", StagingRing(torch, buffers, size))
-    return copies, torch.cuda.Stream(device="cuda:0")
+@pytest.mark.parametrize("lane", [0, 1])
+def test_only_the_lane_of_high_copies_at_once(torch: FakeTorch, lane: int) -> None:
+    """In a lane of LOW each chunk is waited for before anything else of the job is queued."""
+    waits: list[int] = []
+    Event.on_wait = lambda: waits.append(len(torch.streams[lane].queued))
+    run(torch, a_job(1.0), lane=lane)
+
+    assert (waits[0] == 0) == (lane == 1)
 
 
-def test_a_computation_waits_for_the_copy_of_its_inputs(torch: FakeTorch) -> None:
-    """The copy has not happened when the call returns; it has when the computing stream gets to its next work."""
-    copies, compute = copies_with(torch, buffers=2)
-    tensor = copies.to_device(np.ones(4, np.float32), compute)
-    assert np.isnan(tensor.array).all()
+def test_a_lane_computes_on_its_own_stream(torch: FakeTorch) -> None:
+    """What HIGH queues never stands behind LOW's kernels."""
+    run(torch, a_job(1.0), lane=1, low_lanes=2)
 
-    compute.run_to(len(compute.queued))
-    assert tensor.array.tolist() == [1.0] * 4
+    assert [bool(stream.queued) for stream in torch.streams[:3]] == [False, True, False]
 
 
-def test_a_buffer_is_not_written_before_its_copy_is_over(torch: FakeTorch) -> None:
-    """With one buffer, the second copy waits for the first, which arrives unspoilt."""
-    copies, compute = copies_with(torch, buffers=1)
-    first = copies.to_device(np.ones(4, np.float32), compute)
-    second = copies.to_device(np.zeros(4, np.float32), compute)
+def test_the_instant_is_that_at_which_the_lane_began(torch: FakeTorch) -> None:
+    """So that what else ran meanwhile can be told."""
+    clock = MonotonicClock()
 
-    assert first.array.tolist() == [1.0] * 4
-    assert np.isnan(second.array).all()
+    async def go(engine: CudaEngine) -> None:
+        before = clock.now()
+        ran = await engine.run(a_job(1.0), 0)
+        assert before <= ran.started <= ran.started + ran.seconds <= clock.now()
 
-
-def test_a_tensor_is_kept_alive_for_the_stream_that_uses_it(torch: FakeTorch) -> None:
-    """It is recorded on the computing stream on its way in, and on the copying one on its way out."""
-    copies, compute = copies_with(torch, buffers=2)
-    tensor = copies.to_device(np.ones(4, np.float32), compute)
-    assert tensor.recorded == [compute]
-
-    copies.to_host(tensor, compute)
-    assert tensor.recorded == [compute, torch.streams[1]]
-
-
-def test_a_copy_back_waits_for_the_computation(torch: FakeTorch) -> None:
-    """What comes back is what the kernel wrote, and is not in the buffer, which is used again."""
-    copies, compute = copies_with(torch, buffers=1)
-    tensor = copies.to_device(np.ones(4, np.float32), compute)
-    with torch.cuda.stream(compute):
-        result = torch.compute(lambda array: array + 1, tensor)
-    back = copies.to_host(result, compute)
-    copies.to_device(np.zeros(4, np.float32), compute)
-
-    assert np.asarray(back).tolist() == [2.0] * 4
-
-
-def test_what_is_larger_than_a_buffer_is_copied_plainly(torch: FakeTorch) -> None:
-    """Pinned memory is bounded; a larger copy makes the host wait instead, and an empty one needs no buffer."""
-    copies, compute = copies_with(torch, buffers=1, size=8)
-
-    assert copies.to_device(np.ones(4, np.float32), compute).array.tolist() == [1.0] * 4
-    assert copies.to_device(np.ones((0, 3), np.float32), compute).shape == (0, 3)
-
-
-def test_the_ring_hands_out_the_buffer_that_is_free_the_longest(torch: FakeTorch) -> None:
-    """So that its event is the likeliest to be over already."""
-    ring = StagingRing(torch, 2, 8)
-    first, second = ring.take(), ring.take()
-    event = Event()
-    event.record(torch.cuda.Stream(device="cuda:0"))
-    ring.give_back(second, None)
-    ring.give_back(first, event)
-
-    assert ring.take() is second
-    assert ring.take() is first
+    with_engine(torch, go)
 
 
 def test_out_of_memory_fails_the_batch_which_the_core_then_halves(torch: FakeTorch) -> None:
-    """The allocator's cache is given back first, so that the halves find room."""
-    Doubling.error = OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(StageRaised):
-        run(torch, a_job(1.0, 2.0))
+    """What the batch had is let go of first, then what is held, then what the allocator keeps: the halves find room."""
+    kept: list[weakref.ref[object]] = []
+    seen: list[tuple[bool, int]] = []
+    original = Doubling.__call__
 
-    assert torch.caches_emptied == 1
+    def remembering(self: Doubling, values: object) -> object:
+        kept.append(weakref.ref(values))
+        return original(self, values)  # type: ignore[arg-type]
+
+    async def go(engine: CudaEngine) -> None:
+        await engine.run(a_sum(a_history(1, 1.0)), 0)
+        torch.room = 1
+        torch.on_empty_cache = lambda: seen.append((kept[-1]() is None, len(engine._objects._held)))
+        with pytest.raises(StageRaised) as raised:
+            await engine.run(a_job(1.0, 2.0), 0)
+        assert raised.value.why.startswith("out of memory: 2 tasks take more than there is")
+        assert values_of((await engine.run(a_job(1.0), 0)).outputs) == [2.0]
+
+    Doubling.__call__ = remembering  # type: ignore[method-assign,assignment]
+    gc.disable()
+    try:
+        with_engine(torch, go)
+    finally:
+        gc.enable()
+        Doubling.__call__ = original  # type: ignore[method-assign]
+
+    assert seen == [(True, 0)]
+
+
+@pytest.mark.parametrize(
+    ("memory", "tasks", "fault"),
+    [
+        (DeviceMemory(8 * GIB, GIB, 6 * GIB), 1, "one task takes more than there is"),
+        (DeviceMemory(8 * GIB, GIB, 6 * GIB), 0, "its model takes more than there is"),
+        (DeviceMemory(8 * GIB, GIB, GIB), 1, "other processes hold 6.0"),
+    ],
+)
+def test_out_of_memory_says_whose_fault_it_is(memory: DeviceMemory, tasks: int, fault: str) -> None:
+    """The stage's, its model's, or another process's."""
+    assert fault in why_too_little(memory, tasks)
 
 
 def wrapped(error: Exception) -> Exception:
@@ -204,10 +151,65 @@ def wrapped(error: Exception) -> Exception:
     ],
 )
 def test_any_other_error_of_the_device_is_the_end_of_it(torch: FakeTorch, error: Callable[[], Exception]) -> None:
-    """It sticks: whatever this process asked of the device next would fail as well."""
-    Doubling.error = error()
-    with pytest.raises(DeviceLost):
+    """It sticks: whatever this process asks of the device next fails as well, and is not even asked."""
+
+    async def go(engine: CudaEngine) -> None:
+        Doubling.error = error()
+        with pytest.raises(DeviceLost):
+            await engine.run(a_job(1.0), 0)
+        Doubling.error = None
+        with pytest.raises(DeviceLost):
+            await engine.run(a_job(1.0), 1)
+
+    with_engine(torch, go)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(ValueError("no"), ""), (OutOfMemoryError("CUDA out of memory."), "out of memory: its model takes more")],
+)
+def test_a_model_that_does_not_load_says_why(
+    torch: FakeTorch, monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
+    """It may be its own mistake, or want more memory than there is."""
+
+    def failing(self: Doubling, device: str) -> None:
+        raise error
+
+    monkeypatch.setattr(Doubling, "load", failing)
+    with pytest.raises(StageRaised) as raised:
         run(torch, a_job(1.0))
+
+    assert raised.value.why.startswith(why)
+    assert bool(raised.value.why) is bool(why)
+
+
+def test_a_device_that_is_lost_while_a_model_loads_is_lost(torch: FakeTorch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading is the device's work, too."""
+
+    def failing(self: Doubling, device: str) -> None:
+        raise AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(Doubling, "load", failing)
+    with pytest.raises(DeviceLost, match="uncorrectable ECC"):
+        run(torch, a_job(1.0))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OutOfMemoryError("CUDA out of memory."), Kind.OUT_OF_MEMORY),
+        (AcceleratorError("CUDA error: out of memory"), Kind.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), Kind.OUT_OF_MEMORY),
+        (wrapped(OutOfMemoryError("CUDA out of memory.")), Kind.OUT_OF_MEMORY),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), Kind.LOST),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), Kind.RAISED),
+        (ValueError("CUDA error: says the user"), Kind.RAISED),
+    ],
+)
+def test_errors_are_told_apart(torch: FakeTorch, error: Exception, kind: Kind) -> None:
+    """By type, or by how torch spells them, wherever in the chain they are."""
+    assert kind_of(torch, error)[0] is kind
 
 
 def test_an_error_of_the_stage_is_the_stages_alone(torch: FakeTorch) -> None:
@@ -217,3 +219,31 @@ def test_an_error_of_the_stage_is_the_stages_alone(torch: FakeTorch) -> None:
         run(torch, a_job(1.0), lane=1)
 
     assert raised.value.__cause__ is Doubling.error
+    assert raised.value.why == ""
+
+
+def test_a_model_that_is_unloaded_is_gone(torch: FakeTorch) -> None:
+    """And what the allocator kept of it goes back to the device."""
+
+    async def go(engine: CudaEngine) -> None:
+        await engine.unload(DOUBLE)
+        assert torch.caches_emptied == 1
+        with pytest.raises(StageRaised):
+            await engine.run(a_job(1.0), 0)
+
+    with_engine(torch, go)
+
+
+def test_weights_are_there_before_a_lane_reads_them(torch: FakeTorch) -> None:
+    """They came by another stream than the lanes'."""
+    torch.default.queued.clear()
+    assert run(torch, a_job(4.0), lane=1) == [[8.0]]
+
+
+def test_nvml_finds_the_device_by_its_address(torch: FakeTorch) -> None:
+    """NVML and torch may count devices differently."""
+    torch.cuda.get_device_properties = lambda name: SimpleNamespace(pci_domain_id=0, pci_bus_id=0x65, pci_device_id=0)
+    engine = CudaEngine(torch, MonotonicClock())
+    engine.close()
+
+    assert engine.pci_address == "00000000:65:00.0"

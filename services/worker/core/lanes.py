@@ -40,10 +40,10 @@ def next_run(batch: BatchState) -> tuple[int, ...] | None:
     return None
 
 
-def fail_or_halve(state: WorkerState, batch: BatchState, tasks: tuple[int, ...]) -> None:
+def fail_or_halve(state: WorkerState, batch: BatchState, tasks: tuple[int, ...], why: str) -> None:
     """A run of these has raised: try the halves, so that in the end only that task fails which made the stage raise."""
     if len(tasks) == 1:
-        message = f"stage {batch.run.stage!r} failed"
+        message = f"stage {batch.run.stage!r} failed" + (f": {why}" if why else "")
         batch.tasks[tasks[0]].end(Status.FAILED_PRECONDITION, Reason.STAGE_FAILED, message)
     else:
         state.counters.batches_halved += 1

@@ -285,7 +285,7 @@ class WorkerCore:
         tasks = next_run(batch) or ()
         batch.runs.pop(0)
         batch.computed_s += failed.seconds
-        fail_or_halve(self.state, batch, tasks)
+        fail_or_halve(self.state, batch, tasks, failed.why)
         self._go_on(batch, now)
 
     def _go_on(self, batch: BatchState, now: float) -> None:

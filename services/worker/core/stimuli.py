@@ -108,10 +108,14 @@ class BatchComputed:
 
 @dataclass(frozen=True, slots=True)
 class BatchFailed:
-    """The stimulus of a `Compute` whose stage raised, after `seconds`. The exception went to the log and the trace."""
+    """The stimulus of a `Compute` whose stage raised, after `seconds`. The exception went to the log and the trace.
+
+    `why` is what a client may hear of it.
+    """
 
     batch: BatchKey
     seconds: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

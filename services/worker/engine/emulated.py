@@ -13,7 +13,7 @@ from dataclasses import replace
 from covey.clock import Clock
 from covey.declare import Stage
 from covey.model import Priority
-from covey.services.worker.engine.base import Engine, Job, Ran
+from covey.services.worker.engine.base import Coming, Engine, Job, Ran
 from covey.services.worker.engine.profile import Ledger
 
 Profile = Callable[[str, int], float]
@@ -49,6 +49,9 @@ class EmulatedEngine:
     async def load(self, stage: Stage) -> None:
         await self._inner.load(stage)
         await asyncio.sleep(self._cold_s.get(stage.declaration.name, 0.0))
+
+    def prefetch(self, coming: Coming) -> None:
+        self._inner.prefetch(coming)
 
     async def run(self, job: Job, lane: int) -> Ran:
         started = self._clock.now()

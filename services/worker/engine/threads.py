@@ -1,6 +1,6 @@
 """Lanes as threads: each runs one job at a time, apart from the worker's loop.
 
-The threads are daemons and nobody joins them, so that a stage that hangs keeps neither the loop nor the process.
+The threads are daemons, so that a stage that hangs keeps neither the loop nor the process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from covey.model import ObjectValue
 from covey.services.worker.engine.base import Job
 
 T = TypeVar("T")
+
+FAREWELL_S = 0.1
+"""How long an idle thread may take to end. One that still computes is not waited for beyond that."""
 
 
 class LaneThread:
@@ -45,8 +48,14 @@ class LaneThread:
         self._calls.put(call)
         return await done
 
+    def post(self, work: Callable[[], None]) -> None:
+        """Have `work` called in the thread, after what came before; it sees to its own errors."""
+        self._calls.put(work)
+
     def close(self) -> None:
+        """Let the thread end. A process that ends before a thread in which torch was used is aborted by the latter."""
         self._calls.put(None)
+        self._thread.join(timeout=FAREWELL_S)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

@@ -1,0 +1,1 @@
+"""Two priorities on a full device: what prediction and scheduling are worth."""

@@ -1,0 +1,287 @@
+"""What runs next on devices that two priorities share?
+
+HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes where it is predicted to end first,
+unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
+to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
+still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
+it (`reserving.py`). No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its
+floor, whatever comes.
+
+Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
+must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
+
+from covey.model import Priority
+from covey.services.scheduler.core.contention import (
+    Choice,
+    Drop,
+    Launch,
+    Load,
+    Margins,
+    ModelProfile,
+    Report,
+    Request,
+    Rule,
+    Slowdowns,
+    Why,
+)
+from covey.services.scheduler.core.occupancy import Occupancy
+from covey.services.scheduler.core.reserving import Reserve
+from covey.services.scheduler.core.transfer import CopyCost
+
+SOON_S = 0.0001
+"""Nobody wakes for less."""
+RETRY_S = 0.005
+"""How often LOW that was not let in asks again, if nothing ends before."""
+
+
+class Rules(NamedTuple):
+    """What can be set, and switched off for the ablations; the defaults are ours."""
+
+    slots: int = 2
+    """Batches on a device at once."""
+    exchange: float = 0.035
+    """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
+    of HIGH late, in the mean, by taking a slot. Infinity: there is no reserve."""
+    harm_high_max: float = 0.02
+    """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
+    patience: float = 0.8
+    """Times the wait for the next slot, that a HIGH batch must have to spare to wait for it; 0: it never does."""
+    protect: bool = True
+    """LOW is kept from making a running HIGH late, and HIGH another."""
+    floor: float = 0.05
+    """Of the work of a window, what is LOW's if it waits for it."""
+    window_s: float = 1.0
+    chunk_bytes: int = 2_000_000
+    """What LOW copies are cut in by the engine; 0: they are not."""
+
+
+@dataclass(slots=True)
+class Line:
+    """What waits of one model and priority, by deadline."""
+
+    model: str
+    priority: Priority
+    waiting: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def deadline(self) -> float:
+        return self.waiting[0][0]
+
+
+class Place(NamedTuple):
+    """A batch on a device, as predicted. Seconds from now."""
+
+    device: int
+    load: Load
+    tasks: int
+    predicted_s: float
+    promised_s: float
+    spare_s: float
+    harm: float = 0.0
+
+
+class Prioritised:
+    """A `PriorityPolicy`."""
+
+    def __init__(
+        self,
+        profiles: Mapping[str, ModelProfile],
+        devices: int,
+        slowdowns: Slowdowns,
+        margins: Margins,
+        rules: Rules | None = None,
+    ) -> None:
+        self._profiles = dict(profiles)
+        self._slowdowns = slowdowns
+        self._margins = margins
+        self._rules = rules or Rules()
+        costs = (CopyCost(), CopyCost())
+        self._devices = [Occupancy(self._profiles, slowdowns, costs, self._rules.chunk_bytes) for _ in range(devices)]
+        self._lines: dict[tuple[Priority, str], Line] = {}
+        self._where: dict[int, Line] = {}
+        self._device_of: dict[int, int] = {}
+        self._reserve = Reserve(slowdowns, margins, self._devices, self._rules.slots)
+        self._numbers = count(1)
+        self._spent: deque[tuple[float, Priority, float]] = deque()
+        self._work_s = [0.0, 0.0]
+
+    def arrived(self, request: Request, now: float) -> None:
+        key = (request.priority, request.model)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(request.model, request.priority)
+        insort(line.waiting, (request.deadline, request.number))
+        self._where[request.number] = line
+        self._reserve.arrived(request, now)
+
+    def gone(self, request: int, now: float) -> None:
+        line = self._where.pop(request, None)
+        if line is not None:
+            line.waiting = [each for each in line.waiting if each[1] != request]
+
+    def ended(self, report: Report, now: float) -> None:
+        device = self._devices[self._device_of.pop(report.batch)]
+        ended, overlaps = device.end(report, now)
+        self._slowdowns.learn(ended.load, overlaps, report.compute_s)
+        self._margins.learn(ended.load, ended.predicted_s, now - ended.began_at)
+
+    def choose(self, now: float) -> Choice:
+        drops = [drop for line in self._lines.values() if line.waiting for drop in self._hopeless(line, now)]
+        launches: list[Launch] = []
+        for find in (self._next_high, self._next_low):
+            while (found := find(now)) is not None:
+                launches.append(self._launch(*found, now))
+        return Choice(launches, drops, self._again_at(now))
+
+    def _again_at(self, now: float) -> float | None:
+        """When something becomes hopeless, or LOW that was not let in may be: nobody else may come to ask."""
+        waiting = [line for line in self._lines.values() if line.waiting]
+        if not waiting:
+            return None
+        again_at = min([line.deadline - self._alone_s(line) for line in waiting]) + SOON_S
+        if any(line.priority is Priority.LOW for line in waiting) and self._open():
+            again_at = min(again_at, now + RETRY_S)
+        return max(again_at, now + SOON_S)
+
+    def _alone_s(self, line: Line) -> float:
+        """One task of a line on an idle device."""
+        one = Load(line.model, 1, line.priority)
+        return self._slowdowns.solo_s(one) * self._slowdowns.slowdown(one, ())
+
+    def _hopeless(self, line: Line, now: float) -> Iterator[Drop]:
+        """What could not make it on an idle device."""
+        alone_s = self._alone_s(line)
+        while line.waiting and line.deadline < now + alone_s:
+            deadline, number = line.waiting.pop(0)
+            del self._where[number]
+            yield Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s))
+
+    def _waiting(self, priority: Priority) -> list[Line]:
+        """The lines of a priority in which something waits, the most urgent first."""
+        lines = [line for line in self._lines.values() if line.priority is priority and line.waiting]
+        return sorted(lines, key=lambda line: line.deadline)
+
+    def _open(self) -> list[int]:
+        return [at for at, device in enumerate(self._devices) if len(device.running) < self._rules.slots]
+
+    def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
+        open_devices = self._open()
+        for line in self._waiting(Priority.HIGH) if open_devices else ():
+            best: Place | None = None
+            for number in open_devices:
+                place = self._fitting(line, number, now)
+                if place is not None and (best is None or _rank(place) < _rank(best)):
+                    best = place
+            if best is not None and not self._can_wait(best, now):
+                return line, best, Rule.SOONEST if best.spare_s >= 0.0 else Rule.LAST_CHANCE
+        return None
+
+    def _can_wait(self, place: Place, now: float) -> bool:
+        """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough."""
+        device = self._devices[place.device]
+        if not device.running or len(device.running) + 1 < self._rules.slots or not self._rules.patience:
+            return False
+        until_s = min(device.lasts_s(now))
+        if place.spare_s < self._rules.patience * until_s:
+            return False
+        harm = self._reserve.harm(place.device, place.load, place.promised_s, now)
+        return harm > self._rules.harm_high_max * place.tasks
+
+    def _fitting(self, line: Line, number: int, now: float) -> Place | None:
+        """The largest HIGH batch that is promised to end in time on a device; else one task that is likely to."""
+        for size in self._sizes(line):
+            place = self._placed(line, number, size, now)
+            if place is not None and (place.spare_s >= 0.0 or (size == 1 and now + place.predicted_s <= line.deadline)):
+                return place
+        return None
+
+    def _sizes(self, line: Line) -> list[int]:
+        """The batches that could be filled, the largest first."""
+        waiting = len(line.waiting)
+        return [size for size in reversed(self._profiles[line.model].sizes) if size <= waiting or size == 1]
+
+    def _placed(self, line: Line, number: int, size: int, now: float) -> Place | None:
+        """A batch there and then; None: it would make one late that runs there."""
+        device = self._devices[number]
+        load = Load(line.model, size, line.priority)
+        tasks = min(size, len(line.waiting))
+        ends = device.with_batch(load, tasks, now)
+        if self._rules.protect and self._makes_late(device, ends, line.priority, now):
+            return None
+        predicted_s = ends[-1] - now
+        promised_s = predicted_s * self._margins.margin(load)
+        return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s)
+
+    def _makes_late(self, device: Occupancy, ends: Sequence[float], priority: Priority, now: float) -> bool:
+        """Whether a batch that runs there would break its promise only if one of that priority joins it, and everything
+        ends then. HIGH does not care for LOW."""
+        for at, running in enumerate(device.running.values()):
+            if running.load.priority is Priority.LOW and priority is Priority.HIGH:
+                continue
+            margin = self._margins.margin(running.load)
+            if now + (ends[at] - now) * margin > running.deadline:
+                without = device.ends(now)[at]
+                if now + (without - now) * margin <= running.deadline:
+                    return True
+        return False
+
+    def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
+        open_devices = self._open()
+        lines = self._waiting(Priority.LOW) if open_devices else []
+        if not lines:
+            return None
+        starved = self._is_starved(now)
+        harm_max = self._rules.exchange * self._reserve.high_to_low(now)
+        for line in lines:
+            for number in open_devices:
+                for size in self._sizes(line):
+                    place = self._placed(line, number, size, now)
+                    if place is None or place.spare_s < 0.0:
+                        continue
+                    harm = self._reserve.harm(number, place.load, place.promised_s, now)
+                    if harm <= harm_max * place.tasks:
+                        return line, place._replace(harm=harm), Rule.FITS
+                    if starved:
+                        return line, place._replace(harm=harm), Rule.FLOOR
+        return None
+
+    def _is_starved(self, now: float) -> bool:
+        """Whether LOW has had less than its floor of the last window's work."""
+        spent, work_s = self._spent, self._work_s
+        while spent and spent[0][0] < now - self._rules.window_s:
+            _, priority, seconds = spent.popleft()
+            work_s[priority] -= seconds
+        return work_s[Priority.LOW] < self._rules.floor * sum(work_s)
+
+    def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
+        device = self._devices[place.device]
+        beside = tuple([running.load for running in device.running.values()])
+        deadline = line.deadline
+        numbers = tuple([number for _, number in line.waiting[: place.tasks]])
+        del line.waiting[: place.tasks]
+        for number in numbers:
+            del self._where[number]
+        batch = next(self._numbers)
+        device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
+        self._device_of[batch] = place.device
+        work_s = self._slowdowns.solo_s(place.load)
+        self._spent.append((now, line.priority, work_s))
+        self._work_s[line.priority] += work_s
+        slowdown = self._slowdowns.slowdown(place.load, beside)
+        why = Why(rule, place.predicted_s, place.promised_s, place.spare_s, slowdown, beside, place.harm)
+        return Launch(batch, place.device, place.load, numbers, why)
+
+
+def _rank(place: Place) -> tuple[bool, float, float]:
+    """In time first; then the most tasks for the time."""
+    return place.spare_s < 0.0, -place.tasks, place.predicted_s

@@ -1,0 +1,138 @@
+"""How many HIGH requests would a LOW batch make late by taking a slot?
+
+It takes the slot for some time. A HIGH request that arrives then, and whose deadline does not let it wait until a slot
+is free that suits it, is late, unless another device has one. HIGH requests arrive at random, so of each model's there
+is an expected number: its rate, times the seconds of that window in which one that arrives would be late, times the
+probability that the slots elsewhere have been taken by then. That sum is what a LOW batch is weighed by.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from covey.model import Priority
+from covey.services.scheduler.core.contention import Load, Margins, Request, Slowdowns
+from covey.services.scheduler.core.occupancy import Occupancy
+
+MEMORY_S = 2.0
+"""Over which rates are averaged."""
+FORGET = 0.1
+"""Weight of the last request in its stream's budget, where it has more than that."""
+FORGET_CROWD = 0.01
+"""Weight of the last arrival in the share of slots that HIGH batches hold when another arrives."""
+
+
+@dataclass(slots=True)
+class Rate:
+    """Requests a second: those seen, each forgotten exponentially."""
+
+    value: float = 0.0
+    seen_at: float = 0.0
+
+    def at(self, now: float) -> float:
+        return self.value * math.exp((self.seen_at - now) / MEMORY_S)
+
+    def add(self, now: float) -> None:
+        self.value = self.at(now) + 1.0 / MEMORY_S
+        self.seen_at = now
+
+
+@dataclass(slots=True)
+class Stream:
+    """HIGH requests of one model."""
+
+    load: Load
+    budget_s: float
+    """From arrival to deadline: the least of late."""
+    rate: Rate = field(default_factory=Rate)
+
+
+class Reserve:
+    """What HIGH requests may come, and whether they would find a slot."""
+
+    def __init__(self, slowdowns: Slowdowns, margins: Margins, devices: list[Occupancy], slots: int) -> None:
+        self._slowdowns = slowdowns
+        self._margins = margins
+        self._devices = devices
+        self._slots = slots
+        self._streams: dict[str, Stream] = {}
+        self._rates = (Rate(), Rate())
+        self._crowded = 0.0
+
+    def arrived(self, request: Request, now: float) -> None:
+        self._rates[request.priority].add(now)
+        if request.priority is Priority.HIGH:
+            budget_s = request.deadline - now
+            stream = self._streams.get(request.model)
+            if stream is None:
+                load = Load(request.model, 1, Priority.HIGH)
+                stream = self._streams[request.model] = Stream(load, budget_s)
+            stream.rate.add(now)
+            held = [each.load.priority for device in self._devices for each in device.running.values()]
+            high = held.count(Priority.HIGH)
+            self._crowded += FORGET_CROWD * (high / (self._slots * len(self._devices)) - self._crowded)
+            stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
+
+    def high_to_low(self, now: float) -> float:
+        """HIGH requests for each LOW one."""
+        low = self._rates[Priority.LOW].at(now)
+        return self._rates[Priority.HIGH].at(now) / low if low > 0.0 else math.inf
+
+    def harm(self, number: int, load: Load, lasts_s: float, now: float) -> float:
+        """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
+        device = self._devices[number]
+        loads = [*[running.load for running in device.running.values()], load]
+        running_s = [
+            self._margins.margin(running.load) * seconds
+            for running, seconds in zip(device.running.values(), device.lasts_s(now), strict=True)
+        ]
+        lasts = [*running_s, lasts_s]
+        total = 0.0
+        every = sum([stream.rate.at(now) for stream in self._streams.values()])
+        for stream in self._streams.values():
+            late_s = self._late_s(stream, loads, lasts)
+            if late_s > 0.0:
+                elsewhere = self._elsewhere(stream, number)
+                total += stream.rate.at(now) * late_s * _at_least(elsewhere, every * late_s)
+        return total * (1.0 - self._crowded)
+
+    def _late_s(self, stream: Stream, loads: list[Load], lasts: list[float]) -> float:
+        """For how long from now on a request of the stream that arrives on such a device would be late."""
+        order = sorted(range(len(loads)), key=lasts.__getitem__)
+        waits_s = 0.0
+        present = order
+        while True:
+            if len(present) < self._slots:
+                beside = tuple([loads[at] for at in present])
+                needs_s = self._needs_s(stream, beside)
+                if needs_s <= stream.budget_s or not present:
+                    return max(0.0, waits_s + needs_s - stream.budget_s) if waits_s > 0.0 else 0.0
+            waits_s = lasts[present[0]]
+            present = present[1:]
+
+    def _elsewhere(self, stream: Stream, number: int) -> int:
+        """Other devices on which a request of the stream would be in time now."""
+        found = 0
+        for at, device in enumerate(self._devices):
+            if at == number or len(device.running) >= self._slots:
+                continue
+            beside = tuple([running.load for running in device.running.values()])
+            found += self._needs_s(stream, beside) <= stream.budget_s
+        return found
+
+    def _needs_s(self, stream: Stream, beside: tuple[Load, ...]) -> float:
+        """What one request of a stream may be promised to take beside these."""
+        needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
+        return needs_s * self._margins.margin(stream.load)
+
+
+def _at_least(count: int, mean: float) -> float:
+    """Probability of so many or more, of a Poisson distribution."""
+    term = below = math.exp(-mean)
+    if count == 0:
+        return 1.0
+    for number in range(1, count):
+        term *= mean / number
+        below += term
+    return max(0.0, 1.0 - below)

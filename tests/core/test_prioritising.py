@@ -1,0 +1,194 @@
+"""What runs next on devices that two priorities share."""
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from covey.model import Priority
+from covey.services.scheduler.core.contention import (
+    Choice,
+    Demand,
+    Load,
+    ModelProfile,
+    Overlap,
+    Report,
+    Request,
+    Rule,
+)
+from covey.services.scheduler.core.prioritising import Prioritised, Rules
+from covey.simulator.hardware import LatencyTable
+
+HIGH, LOW = Priority.HIGH, Priority.LOW
+SECONDS = {"short": 0.002, "long": 0.020, "loud": 0.010}
+
+
+class Known:
+    """Everything takes what it takes; each neighbour adds a fifth, and `loud` twice the time of everybody."""
+
+    def solo_s(self, load: Load) -> float:
+        return SECONDS[load.model] * (1 + load.size) / 2
+
+    def slowdown(self, load: Load, others: tuple[Load, ...]) -> float:
+        return 1.0 + sum([2.0 if other.model == "loud" else 0.2 for other in others])
+
+    def learn(self, load: Load, overlaps: Sequence[Overlap], seconds: float) -> None:
+        return None
+
+
+class Exact:
+    """Predictions are what comes."""
+
+    def margin(self, load: Load) -> float:
+        return 1.0
+
+    def learn(self, load: Load, predicted_s: float, seconds: float) -> None:
+        return None
+
+
+def policy(devices: int = 1, rules: Rules | None = None) -> Prioritised:
+    demand = Demand(0.5, 0.5, 0.5)
+    profiles = {
+        name: ModelProfile(LatencyTable((1,), (seconds,)), (1, 2, 4), (demand,) * 3, 0, 0)
+        for name, seconds in SECONDS.items()
+    }
+    return Prioritised(profiles, devices, Known(), Exact(), rules)
+
+
+numbers = itertools.count(1)
+
+
+def ask(
+    policy: Prioritised, model: str, priority: Priority, budget_s: float, now: float = 0.0, count: int = 1
+) -> Choice:
+    """So many requests arrive; what is done about it."""
+    for _ in range(count):
+        policy.arrived(Request(next(numbers), model, priority, now, now + budget_s), now)
+    return policy.choose(now)
+
+
+def started(choice: Choice) -> list[tuple[str, int, Priority, int]]:
+    return [(each.load.model, len(each.requests), each.load.priority, each.device) for each in choice.launches]
+
+
+def rules_of(choice: Choice) -> list[Rule]:
+    return [each.why.rule for each in (*choice.launches, *choice.drops)]
+
+
+def test_high_goes_where_it_ends_first() -> None:
+    """Of two devices, the one where nothing slows it down; the trace says so."""
+    both = policy(2)
+    ask(both, "loud", LOW, 1.0)
+    choice = ask(both, "short", HIGH, 1.0)
+    assert started(choice) == [("short", 1, HIGH, 1)]
+    assert rules_of(choice) == [Rule.SOONEST]
+    assert choice.launches[0].why.beside == ()
+
+
+def test_high_runs_before_low_that_is_more_urgent() -> None:
+    """Deadlines order within a priority, not across."""
+    one = policy(rules=Rules(slots=1))
+    first = ask(one, "short", HIGH, 1.0)
+    ask(one, "short", LOW, 0.05)
+    ask(one, "long", HIGH, 1.0)
+    one.ended(Report(first.launches[0].batch, 0.0, 0.002, 0.0), 0.002)
+    assert started(one.choose(0.002)) == [("long", 1, HIGH, 0)]
+
+
+def test_a_batch_is_as_large_as_its_most_urgent_task_allows() -> None:
+    """Four take 50 ms and two 30: that is how many there are, while there is so much time left."""
+    for budget_s, size in ((1.0, 4), (0.053, 4), (0.033, 2), (0.023, 1)):
+        other = policy(rules=Rules(slots=1))
+        first = ask(other, "short", HIGH, 1.0)
+        ask(other, "long", HIGH, budget_s, count=4)
+        other.ended(Report(first.launches[0].batch, 0.0, 0.002, 0.0), 0.002)
+        assert [len(each.requests) for each in other.choose(0.002).launches] == [size], budget_s
+
+
+def test_nobody_joins_who_would_make_a_running_high_late() -> None:
+    """Beside `loud` it takes 28 ms and has 25; without the rule it is late."""
+    for protect, expected in ((True, []), (False, [("loud", 1, LOW, 0)])):
+        one = policy(rules=Rules(protect=protect))
+        ask(one, "long", HIGH, 0.025)
+        assert started(ask(one, "loud", LOW, 1.0)) == expected
+
+
+def test_low_waits_for_a_slot_that_it_would_only_be_late_in() -> None:
+    """LOW starts if it ends in time, and is dropped once it could not even alone."""
+    one = policy()
+    ask(one, "loud", HIGH, 1.0)
+    assert started(ask(one, "long", LOW, 0.025)) == []
+    choice = one.choose(0.006)
+    assert rules_of(choice) == [Rule.HOPELESS]
+    assert started(choice) == []
+
+
+def test_low_leaves_the_last_slot_to_high_requests_that_are_likely() -> None:
+    """While HIGH requests keep coming that could not wait, a second LOW batch does; without any, it need not."""
+    for coming, rules, expected in ((0, Rules(), 2), (50, Rules(floor=0.0), 1), (50, Rules(exchange=1e9), 2)):
+        one = policy(rules=rules)
+        now = 0.0
+        for _ in range(coming):
+            now += 0.01
+            for priority in (LOW, HIGH):
+                choice = ask(one, "short", priority, 0.004, now)
+                one.ended(Report(choice.launches[0].batch, 0.0, 0.002, 0.0), now + 0.002)
+        choices = [ask(one, "long", LOW, 1.0, now + 0.005), ask(one, "long", LOW, 1.0, now + 0.006)]
+        assert sum([len(choice.launches) for choice in choices]) == expected, (coming, rules)
+
+
+def test_low_gets_its_floor_whatever_is_likely() -> None:
+    """With the floor, LOW that has had nothing of the window starts though the reserve says no."""
+    found = {}
+    for floor in (0.0, 0.05):
+        one = policy(rules=Rules(slots=1, floor=floor, exchange=0.0))
+        now = 0.0
+        for _ in range(100):
+            now += 0.01
+            choice = ask(one, "short", HIGH, 0.004, now)
+            one.ended(Report(choice.launches[0].batch, 0.0, 0.002, 0.0), now + 0.002)
+        found[floor] = rules_of(ask(one, "long", LOW, 1.0, now + 0.003))
+    assert found == {0.0: [], 0.05: [Rule.FLOOR]}
+
+
+def test_high_with_time_to_wait_leaves_the_last_slot_to_one_that_has_none() -> None:
+    """A long HIGH batch with much time does not fill a device on which short ones are likely to come."""
+    for patience, expected in ((0.8, 0), (0.0, 1)):
+        one = policy(rules=Rules(patience=patience))
+        now = 0.0
+        for _ in range(50):
+            now += 0.01
+            choice = ask(one, "short", HIGH, 0.003, now)
+            one.ended(Report(choice.launches[0].batch, 0.0, 0.002, 0.0), now + 0.002)
+        ask(one, "long", HIGH, 1.0, now + 0.004)
+        assert len(ask(one, "long", HIGH, 1.0, now + 0.005).launches) == expected
+
+
+def test_what_has_gone_is_not_run() -> None:
+    """A request that was cancelled while it waited is in no batch, and unknown numbers do no harm."""
+    one = policy(rules=Rules(slots=1))
+    first = ask(one, "short", HIGH, 1.0)
+    one.arrived(Request(9001, "long", HIGH, 0.0, 1.0), 0.0)
+    one.gone(9001, 0.0)
+    one.gone(9002, 0.0)
+    one.ended(Report(first.launches[0].batch, 0.0, 0.002, 0.0), 0.002)
+    assert started(one.choose(0.002)) == []
+
+
+def test_no_device_ever_holds_more_than_its_slots() -> None:
+    """However many wait."""
+    two = policy(2, Rules(slots=3, exchange=1e9, patience=0.0))
+    choice = ask(two, "short", HIGH, 10.0, count=40)
+    assert [each.device for each in choice.launches].count(0) == 3
+    assert [each.device for each in choice.launches].count(1) == 3
+
+
+def test_a_launch_says_what_it_promises() -> None:
+    """Predicted, promised and spare add up to the deadline, and the slowdown is by what it runs beside."""
+    one = policy()
+    ask(one, "long", HIGH, 1.0)
+    why = ask(one, "short", LOW, 0.5, 0.001).launches[0].why
+    assert why.rule is Rule.FITS
+    assert why.beside == (Load("long", 1, HIGH),)
+    assert why.slowdown == pytest.approx(1.2)
+    assert why.promised_s + why.spare_s == pytest.approx(0.5)
