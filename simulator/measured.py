@@ -40,6 +40,7 @@ class MeasuredNetwork(Network):
         self._sigma = overhead.spread
         self._mu = math.log(overhead.hop_s / 2) - self._sigma**2 / 2
         self._beyond_s = max(0.0, overhead.cpu_s - overhead.hop_s / 2)
+        self.hops = 0
         self._cores_free = [0.0] * overhead.cores
         self._free: dict[int, float] = {}
         """Process (by its number of birth) -> when it has dealt with all it knows of."""
@@ -50,6 +51,7 @@ class MeasuredNetwork(Network):
             super().carry(end, messages)
             return
         self.messages += len(messages) if messages is not None else 1
+        self.hops += 1
         other = end.other
         self.world.at(other.lands_at(self._worked(end.owner)), self._land, other, messages)
 

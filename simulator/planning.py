@@ -19,7 +19,7 @@ from typing import NamedTuple
 from covey.services.scheduler.core.choosing import AdaptiveDrop, DropRule
 from covey.services.scheduler.core.estimating import CascadeEstimator, visits
 from covey.services.scheduler.core.provision import Batcher, Pipeline, Profile, Provision, Provisioner, Window
-from covey.services.scheduler.core.provisioning import RELAXED, AheadOfTime, Planner, PlanTable
+from covey.services.scheduler.core.provisioning import RELAXED, AheadOfTime, Planner, PlanTable, Rule
 from covey.simulator.pipelines import Workload
 from covey.simulator.serving import Figures, Load, play
 from covey.simulator.tails import Terms, WatchedBatcher
@@ -30,14 +30,23 @@ STRETCHES = (1.0, RELAXED)
 """Of the objective, as the planner is told it: its formula errs on the safe side, and larger batches need fewer."""
 MIXES_MAX = 256
 """Ways to give kinds to stages that are looked at; where there are more, those of one kind only."""
-HEADROOMS = (1.1, 1.5, 2.0)
-"""With which a set-up that scales is tried, the cheapest first ..."""
 SCALED_DEVICES = 2
-"""... on at most so many times the devices of what is always on, for it is late by a cold start."""
+"""What scales has at most so many times the devices of what is always on, for it is late by a cold start."""
 DEVICES_MAX = 1024
 MEASURED_S_MIN = 2.0
 BEGINS_S = 10.0
 """Of the trace, whose rate a set-up that scales knows when it begins."""
+
+
+class Scaling(NamedTuple):
+    """How the mesh starts and stops devices: `COVEY_HEADROOM` and `COVEY_RESERVE`."""
+
+    headroom: float
+    reserve: float
+
+
+SCALINGS = (Scaling(1.1, 0.0), Scaling(1.1, 0.3), Scaling(1.5, 0.0), Scaling(1.5, 0.3))
+"""With which a set-up that scales is tried."""
 
 
 class Kind(NamedTuple):
@@ -111,8 +120,8 @@ class Prediction:
     """The share of events answered within the objective."""
     terms: Terms
     """What the slowest hundredth spent where, by the mean."""
-    headroom: float | None = None
-    """With which it scales; None: it is always on."""
+    scaling: Scaling | None = None
+    """None: it is always on."""
     devices: tuple[int, int] = (0, 0)
     """The fewest and the most at a time."""
 
@@ -259,34 +268,30 @@ class _Search:
 
     def _scaled(self, best: Prediction) -> Prediction | None:
         """The cheapest that scales, if any costs less than to leave what is best on."""
-        for headroom in HEADROOMS:
-            found = self._predicted(best.setup, headroom)
-            if found.price >= best.price:
-                return None
-            if self._meets(found):
-                return found
-        return None
+        found = [self._predicted(best.setup, scaling) for scaling in SCALINGS]
+        cheaper = [each for each in found if each.price < best.price and self._meets(each)]
+        return min(cheaper, key=lambda each: each.price, default=None)
 
     # --- predictions -------------------------------------------------------------------------------------------------
 
-    def _predicted(self, setup: Setup, headroom: float | None = None) -> Prediction:
+    def _predicted(self, setup: Setup, scaling: Scaling | None = None) -> Prediction:
         """As played with every seed, or until one misses the objective."""
-        known = self._known.get((setup.key, headroom))
+        known = self._known.get((setup.key, scaling))
         if known is not None:
             return known
         worst: Prediction | None = None
         for seed in self._question.seeds:
-            found = self._played(setup, headroom, seed)
+            found = self._played(setup, scaling, seed)
             if worst is None or (found.in_time, -found.p99_s) < (worst.in_time, -worst.p99_s):
                 worst = found
             if not self._meets(found):
                 break
         assert worst is not None
-        self._known[setup.key, headroom] = worst
+        self._known[setup.key, scaling] = worst
         self._tell(worst)
         return worst
 
-    def _played(self, setup: Setup, headroom: float | None, seed: int) -> Prediction:
+    def _played(self, setup: Setup, scaling: Scaling | None, seed: int) -> Prediction:
         question = self._question
         pipeline = self._pipeline(setup.kinds)
         watched: list[WatchedBatcher] = []
@@ -294,15 +299,15 @@ class _Search:
         def system(pipeline: Pipeline, devices: int) -> tuple[Provisioner, Batcher]:
             batcher = WatchedBatcher(AdaptiveDrop(pipeline, DropRule(drop=question.drops)), pipeline)
             watched.append(batcher)
-            if headroom is None:
+            if scaling is None:
                 return _Fixed(setup.provision), batcher
-            table = PlanTable(Planner(pipeline, devices, headroom))
-            return AheadOfTime(table, CascadeEstimator(pipeline)), batcher
+            table = PlanTable(Planner(pipeline, devices, scaling.headroom))
+            return AheadOfTime(table, CascadeEstimator(pipeline), Rule(reserve=scaling.reserve)), batcher
 
-        devices = sum(setup.devices.values()) * (1 if headroom is None else SCALED_DEVICES)
+        devices = sum(setup.devices.values()) * (1 if scaling is None else SCALED_DEVICES)
         workload = replace(question.workload, pipeline=pipeline)
         figures = play(workload, devices, self._load(), system, seed, question.drops)
-        prices, counts = ([setup.price], [devices]) if headroom is None else _had(setup, figures)
+        prices, counts = ([setup.price], [devices]) if scaling is None else _had(setup, figures)
         return Prediction(
             setup,
             sum(prices) / len(prices),
@@ -310,7 +315,7 @@ class _Search:
             figures.p99_all_s,
             figures.goodput,
             watched[0].terms(),
-            headroom,
+            scaling,
             (min(counts), max(counts)),
         )
 

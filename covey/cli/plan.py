@@ -154,7 +154,7 @@ def _show(question: Question, events: int, found: Planned) -> None:
         near = found.nearest
         console.print(f"the nearest that is cheaper: {_line(near)}", soft_wrap=True)
     if found.scaled is not None:
-        console.print(f"there only while the mesh wants them: {_line(found.scaled)}", soft_wrap=True)
+        console.print(f"devices that the mesh starts and stops: {_line(found.scaled)}", soft_wrap=True)
     elif found.cheapest is not None:
         told = "to let the mesh start and stop devices saves nothing here, or misses the objective"
         console.print(told, soft_wrap=True)
@@ -198,7 +198,10 @@ def _tail(shown: Prediction) -> Table:
 def _line(shown: Prediction) -> str:
     stage, term = limit_of(shown.terms)
     fewest, most = shown.devices
-    told = _devices(shown) if shown.headroom is None else f"{fewest} to {most} devices"
+    told = _devices(shown)
+    if shown.scaling is not None:
+        headroom, reserve = shown.scaling
+        told = f"{fewest} to {most} (COVEY_HEADROOM={headroom:g} COVEY_RESERVE={reserve:g})"
     return escape(
         f"{told}, {shown.price:.4g} an hour: p99 {_ms(shown.p99_s)}, {100 * shown.in_time:.2f} % in time, "
         f"limited by {stage}, {term}"
@@ -240,6 +243,7 @@ def _told(shown: Prediction | None) -> dict[str, Any] | None:
         "in_time": shown.in_time,
         "limit": {"stage": stage, "term": term, "seconds": shown.terms[stage][term]},
         "tail_s": {stage: dict(terms) for stage, terms in shown.terms.items()},
+        "scaling": shown.scaling and shown.scaling._asdict(),
         "devices_min": shown.devices[0],
         "devices_max": shown.devices[1],
     }
@@ -257,7 +261,7 @@ def _write_points(found: Planned, path: Path) -> None:
         for each in sorted(found.tried, key=lambda each: each.price):
             stages = [f"{stage}: {kind} x{n} batch {b}" for stage, (kind, n, b) in _by_stage(each)]
             told = (f"{each.price:g}", f"{each.p50_s:.6g}", f"{each.p99_s:.6g}", f"{each.in_time:.6g}")
-            scales = "" if each.headroom is None else f"{each.devices[0]}-{each.devices[1]}"
+            scales = "" if each.scaling is None else f"{each.devices[0]}-{each.devices[1]}"
             rows.writerow((*told, scales, _devices(each), "; ".join(stages), ", ".join(limit_of(each.terms))))
 
 

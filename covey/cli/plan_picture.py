@@ -30,14 +30,14 @@ def draw(question: Question, found: Planned, path: Path) -> None:
     objective_s = question.workload.pipeline.objective_s
     finite = [each.p99_s for each in found.tried if math.isfinite(each.p99_s)]
     never_s = NEVER * max([*finite, objective_s])
-    still = [each for each in found.tried if each.headroom is None]
+    still = [each for each in found.tried if each.scaling is None]
     mixes = sorted({_mix(each) for each in still}, key=lambda mix: (mix.count("+"), mix))
     for number, mix in enumerate(mixes):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         same = [each for each in still if _mix(each) == mix]
         _marks(axes, same, question.share, never_s, colour, marker)
         axes.scatter([], [], color=colour, marker=marker, label=mix)
-    scaled = [each for each in found.tried if each.headroom is not None]
+    scaled = [each for each in found.tried if each.scaling is not None]
     if scaled:
         _marks(axes, scaled, question.share, never_s, INK, "x")
         axes.scatter([], [], color=INK, marker="x", label="started and stopped by the mesh")

@@ -74,7 +74,7 @@ def test_no_device_can_be_spared() -> None:
 
     assert found.cheapest is not None
     assert found.cheapest.setup.devices == {"one": 5}
-    tried = {each.setup.key: each for each in found.tried if each.headroom is None}
+    tried = {each.setup.key: each for each in found.tried if each.scaling is None}
     for stage, share in found.cheapest.setup.provision.items():
         if share.replicas > 1:
             assert tried[found.cheapest.setup.with_more(stage, -1).key].in_time < asked.share
@@ -116,15 +116,16 @@ def test_what_varies_by_seed_has_to_pass_with_all() -> None:
 
 
 def test_devices_that_come_and_go_cost_what_they_are_there_for() -> None:
-    """A slow rise that lasts is followed within a cold start, and half the time fewer devices do."""
-    rising = [number * 0.1 for number in range(600)]
-    rising += [60 + number * (0.1 - 0.00005 * number) for number in range(800)]
+    """A load that rises in half a minute is followed within a cold start, and before it fewer devices are enough."""
+    instants = [number * 0.1 for number in range(400)]
+    while instants[-1] < 70:
+        instants.append(instants[-1] + 1 / (10 + 70 * (instants[-1] - 40) / 30))
     quick = Profile(LatencyTable((1,), (0.050,), 0.0), 1, 0.5)
-    found = planned(question([Kind("one", 1.0, {"see": quick})], 400, sorted(rising)))
+    found = planned(question([Kind("one", 1.0, {"see": quick})], 400, instants))
 
     assert found.cheapest is not None
     assert found.scaled is not None
-    assert found.scaled.headroom is not None
+    assert found.scaled.scaling is not None
     assert found.scaled.price < found.cheapest.price
     assert found.scaled.devices[0] < found.scaled.devices[1]
 

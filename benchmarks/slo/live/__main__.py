@@ -44,10 +44,12 @@ class Pieces:
     def __init__(self, folder: Path, measured_s: float) -> None:
         self.folder = folder
         self._measured_s = measured_s
+        self._overheads: dict[tuple[str, int], Overhead] = {}
 
-    async def run(self, piece: str, seed: int, overhead: Overhead) -> Row:
-        """A piece, live and simulated."""
+    async def run(self, piece: str, seed: int) -> Row:
+        """A piece, live and simulated, with what the mesh takes at that time."""
         profile = await self._profile(piece)
+        overhead = await self._overhead(piece, profile, seed)
         live = await self._live(piece, profile, seed)
         for _ in range(TRIES - 1):
             if live.is_spoilt:
@@ -64,6 +66,17 @@ class Pieces:
             "failures": live.failures,
             "overhead": asdict(overhead),
         }
+
+    async def _overhead(self, piece: str, profile: Path, seed: int) -> Overhead:
+        """Measured once a seed, for the chain's pieces together."""
+        kind = "collisions" if piece == "collisions" else "chain"
+        if (kind, seed) not in self._overheads:
+            folder = self.folder / f"overhead-{kind}-{seed}"
+            is_chain = kind == "chain"
+            measuring = measured_overhead(folder) if is_chain else collisions.measured_overhead(folder, profile)
+            self._overheads[kind, seed] = await measuring
+            print(f"# {kind}, seed {seed}: {self._overheads[kind, seed]}", flush=True)
+        return self._overheads[kind, seed]
 
     async def _live(self, piece: str, profile: Path, seed: int) -> Live:
         logs = self.folder / f"{piece}-{seed}"
@@ -89,16 +102,12 @@ class Pieces:
 
 
 async def run_all(pieces: Pieces, wanted: list[tuple[str, int]], path: Path) -> None:
-    """Run what is not there yet, seed by seed, each with what the mesh takes at that time."""
+    """Run what is not there yet, seed by seed."""
     known = {(row["piece"], row["seed"]) for row in rows_in(path)}
-    overheads: dict[int, Overhead] = {}
     for piece, seed in wanted:
         if (piece, seed) in known:
             continue
-        if seed not in overheads:
-            overheads[seed] = await measured_overhead(pieces.folder / f"overhead-{seed}")
-            print(f"# seed {seed}: {overheads[seed]}", flush=True)
-        row = await pieces.run(piece, seed, overheads[seed])
+        row = await pieces.run(piece, seed)
         append(path, row)
         print("\n".join(lines_of([row])), flush=True)
 

@@ -43,16 +43,28 @@ async def measured_overhead(folder: Path) -> Overhead:
     """Of a mesh with one worker, on this machine as it is now."""
     one, three = await _taken(folder)
     # A stall of the machine is none of the mesh's: the means are those of the middle half.
-    hop_s = (_middle_mean(one.latencies_s) + _middle_mean(three.latencies_s)) / (HOPS_ONE + HOPS_THREE)
-    low, _, high = statistics.quantiles(three.latencies_s, n=4)
-    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(2 * HOPS_THREE)  # independent halves' variances add up
-    return Overhead(
-        hop_s,
-        math.sqrt(math.log1p((half_std_s / (hop_s / 2)) ** 2)),
-        HOPS_CLIENT * hop_s,
-        (one.cpu_s + three.cpu_s) / (2 * (HOPS_ONE + HOPS_THREE) - 2 * HOPS_CLIENT),
-        CORES,
-    )
+    hop_s = (middle_mean(one.latencies_s) + middle_mean(three.latencies_s)) / (HOPS_ONE + HOPS_THREE)
+    cpu_s = (one.cpu_s + three.cpu_s) / (2 * (HOPS_ONE + HOPS_THREE) - 2 * HOPS_CLIENT)
+    return Overhead(hop_s, spread_of(three.latencies_s, hop_s, HOPS_THREE), HOPS_CLIENT * hop_s, cpu_s, CORES)
+
+
+def middle_mean(latencies: list[float]) -> float:
+    """The mean of the middle half."""
+    ordered = sorted(latencies)
+    quarter = len(ordered) // 4
+    return statistics.fmean(ordered[quarter:-quarter])
+
+
+def spread_of(latencies: list[float], hop_s: float, hops: float) -> float:
+    """The standard deviation of half a hop's logarithm, where so many hops make these latencies independently."""
+    low, _, high = statistics.quantiles(latencies, n=4)
+    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(2 * hops)
+    return math.sqrt(math.log1p((half_std_s / (hop_s / 2)) ** 2))
+
+
+def used_s(cluster: LocalCluster) -> float:
+    """CPU seconds of all its processes until now."""
+    return sum(cpu_s(pid) for pids in with_descendants(cluster.pids).values() for pid in pids)
 
 
 async def _taken(folder: Path) -> list[_Taken]:
@@ -67,30 +79,19 @@ async def _taken(folder: Path) -> list[_Taken]:
     async with meshes[0], meshes[1]:
         for mesh in meshes:
             await one_at_a_time(mesh, _event, WARM, PAUSE_S)
-        began, before = clock.now(), [_used_s(mesh) for mesh in meshes]
+        began, before = clock.now(), [used_s(mesh) for mesh in meshes]
         await asyncio.sleep(IDLE_S)
-        idle_s, idle = clock.now() - began, [_used_s(mesh) for mesh in meshes]
+        idle_s, idle = clock.now() - began, [used_s(mesh) for mesh in meshes]
         for turn in range(TURNS):
             for mesh, found in zip(meshes, latencies, strict=True):
                 found += await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), EACH, PAUSE_S)
-        busy_s, busy = clock.now() - began - idle_s, [_used_s(mesh) for mesh in meshes]
+        busy_s, busy = clock.now() - began - idle_s, [used_s(mesh) for mesh in meshes]
     events = TURNS * EACH
     used = [
         (after - between - (between - first) / idle_s * busy_s) / events
         for first, between, after in zip(before, idle, busy, strict=True)
     ]
     return [_Taken(found, max(0.0, cpu)) for found, cpu in zip(latencies, used, strict=True)]
-
-
-def _used_s(cluster: LocalCluster) -> float:
-    """CPU seconds of all its processes until now."""
-    return sum(cpu_s(pid) for pids in with_descendants(cluster.pids).values() for pid in pids)
-
-
-def _middle_mean(latencies: list[float]) -> float:
-    ordered = sorted(latencies)
-    quarter = len(ordered) // 4
-    return statistics.fmean(ordered[quarter:-quarter])
 
 
 def _event(number: int) -> Event:
