@@ -12,7 +12,7 @@ BENCHMARKS = {
     "moves": "whether groups that move lose, double or reorder anything, and what that costs in latency",
     "wire": "what the mesh adds to a model's own time, against gRPC's floor and against other servers",
     "slo": "what cascade estimation, tuning ahead of time and adaptive dropping are worth, in the simulator",
-    "priority": "what prediction and two priorities are worth on a full device, in simulation (`priority.real`: on lanes)",
+    "priority": "what prediction and two priorities are worth on full devices, in simulation",
     "shared_memory": "what shared memory spares a worker that reads from the datastore of its host, and puts into it",
 }
 
