@@ -13,6 +13,7 @@ BENCHMARKS = {
     "wire": "what the mesh adds to a model's own time, against gRPC's floor and against other servers",
     "slo": "what cascade estimation, tuning ahead of time and adaptive dropping are worth, in the simulator",
     "slo.live": "whether the live mesh does what the simulator says, and by the same estimator best",
+    "priority": "what prediction and two priorities are worth on full devices, in simulation",
     "shared_memory": "what shared memory spares a worker that reads from the datastore of its host, and puts into it",
 }
 

@@ -112,8 +112,8 @@ class Bench:
         tasks = tuple(ComputedTask(number, emitted, why.get(number)) for number in compute.tasks)
         return self.do(BatchComputed(key_of(compute.run), 0.5, tasks), at=at)
 
-    def failed(self, compute: Compute) -> list[Command]:
-        return self.do(BatchFailed(key_of(compute.run), 0.25))
+    def failed(self, compute: Compute, why: str = "") -> list[Command]:
+        return self.do(BatchFailed(key_of(compute.run), 0.25, why))
 
     def stored(self, store: Store, *answers: Stored, at: float | None = None) -> list[Command]:
         given = answers or tuple(Stored(replace(put.ref, version=7)) for put in store.puts)

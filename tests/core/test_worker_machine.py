@@ -174,6 +174,15 @@ def test_a_cancelled_half_lets_the_other_be_stored() -> None:
     assert ends(bench.stored(store)) == {1: ("OK", ""), 2: ("CANCELLED", "CANCELLED")}
 
 
+def test_a_failure_says_why_where_there_is_more_to_say() -> None:
+    """Such as who holds the device's memory: of the one task that could not be helped by smaller batches."""
+    bench = Bench()
+    compute = the(Compute, bench.say(a_batch(1, a_task(1))))
+    report = the(Report, bench.failed(compute, why="out of memory: other processes hold it")).report
+
+    assert report.tasks[0].message == "stage 'track' failed: out of memory: other processes hold it"
+
+
 def test_a_full_queue_refuses_with_a_reason() -> None:
     """A batch over the limit is reported unavailable, and the worker goes on."""
     bench = Bench(batches_max=1)

@@ -44,7 +44,7 @@ from covey.services.datastore.core.answering import without_known
 from covey.services.worker.app import make_worker
 from covey.services.worker.core.machine import WorkerCore
 from covey.services.worker.core.state import Identity, Limits
-from covey.services.worker.engine.base import DeviceLost, Job, Ran
+from covey.services.worker.engine.base import Coming, DeviceLost, Job, Ran
 from covey.services.worker.engine.cpu import CpuEngine
 from covey.services.worker.engine.emulated import EmulatedEngine
 from covey.services.worker.metrics import counts, measure
@@ -293,6 +293,28 @@ async def test_a_lane_serves_the_stage_that_the_leader_assigns(over_grpc: bool) 
     assert ready == LaneReady(1, 0, "sums/scale")
     assert (scaled.number, added.number) == (2, 1)
     assert statuses(scaled) == statuses(added) == [Status.OK]
+
+
+@pytest.mark.asyncio
+async def test_the_engine_is_told_what_has_been_read_for_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its payload, before the batch has a lane; for a stage without a model there is nothing to bring ahead."""
+    told: list[Coming] = []
+    monkeypatch.setattr(CpuEngine, "prefetch", lambda engine, coming: told.append(coming))
+    store, payload = TinyDatastore(), encode(Codec.MSGPACK, [1.0, 1.0])
+    store.objects["a", "/seen/a/0"] = [payload]
+    async with a_worker({"n1": store}) as leader:
+        leader.lead("n1")
+        leader.run(3)
+        await leader.report()
+        trigger = ObjectValue(ObjectRef("seen", "/seen/a/0", "a", 1, len(payload)))
+        task = Task(0, bytes(16), "e", trigger, (), (), (("series", "a"), ("n", 0)), CLOCK.now() + 20.0)
+        leader.link.send(RunBatch(2, 1, SCOPE, app.declaration().version, "scale", Priority.LOW, (task,)))
+        report = await leader.report()
+
+    assert statuses(report) == [Status.OK]
+    (coming,) = told
+    assert (coming.stage, coming.scope, coming.priority) == (app.stages["scale"], SCOPE, Priority.LOW)
+    assert [value.payload for value in coming.objects] == [payload]
 
 
 @pytest.mark.asyncio

@@ -4,8 +4,8 @@ HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes w
 unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
 to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
 still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
-it (`reserving.py`). No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its
-floor, whatever comes.
+it (`reserving.py`). No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets
+its floor, whatever comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
