@@ -69,6 +69,8 @@ def main() -> None:
         return
     first, _, last = (options.seeds or ("1-1" if options.quick else "1-10")).partition("-")
     jobs = jobs_of(cells, range(int(first), int(last or first) + 1), options.headrooms, places)
+    if options.undropped:
+        jobs = [job for job in jobs if not job.drops]
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / RUNS
     known = {key_of(run.job) for run in runs_in([path], places)} if path.exists() else set()
@@ -89,6 +91,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--cells", nargs="+", default=[], metavar="PATTERN", help="only these; * stands for anything")
     parser.add_argument("--seeds", default="", metavar="A-B", help="which (1-10; quick: 1-1)")
     parser.add_argument("--headrooms", nargs="+", type=float, help="capacity by rate, instead of the plan's")
+    parser.add_argument("--undropped", action="store_true", help="only the first question: nothing is dropped")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so many")
     parser.add_argument("--processes", type=int, default=PROCESSES, help="side by side")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where profiles and arrivals are")
