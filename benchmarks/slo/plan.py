@@ -57,7 +57,7 @@ QUICK = (
 SLOWNESS = {"chain3": 12.0, "chain5": 9.0, "traffic": 4.0, "collisions": 8.0}
 FEW_DEVICES, SLOWNESS_OF_FEW = 8, 4.0
 """Times that every model takes as long as measured, on 64 devices and on 8: so that a run, of 5,000 events or more on
-64 devices, takes seconds to simulate. A cold start stays twice the medium objective or more."""
+64 devices, takes seconds to simulate. A cold start stays 2.8 to 6 medium objectives."""
 
 OURS = "ours"
 OUR_HEADROOM = 1.1

@@ -1,7 +1,8 @@
 """The systems that are compared: each a provisioner and a batcher, by the headroom that it is given.
 
-What a system has to be set besides its headroom was swept for each by as many trials, ours included, on seeds that are
-not reported: `tuning.py`, whose table is in `results/slo-tuning.txt`. `TUNED` has what was best.
+What a baseline has to be set besides its headroom was swept for each by as many trials, on seeds that are not reported:
+`tuning.py`, whose table is in `results/slo-tuning.txt`. `TUNED` has what was best. Ours is not in that sweep: it was
+developed on the same seeds, with more effort.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from covey.declare import Pipeline, Stage
 from covey.errors import InvalidArgument, StageFailed
 from covey.model import Priority
 from covey.profiles import LatencyTable, PipelineProfile, StageProfile
-from covey.services.worker.engine.base import Engine, Job, Ran, StageRaised
+from covey.services.worker.engine.base import Coming, Engine, Job, Ran, StageRaised
 from covey.testing import MakeEngine, run_mesh
 
 KEPT = 256
@@ -65,6 +65,9 @@ class Recording:
 
     async def load(self, stage: Stage) -> None:
         await self._inner.load(stage)
+
+    def prefetch(self, coming: Coming) -> None:
+        self._inner.prefetch(coming)
 
     async def run(self, job: Job, lane: int) -> Ran:
         ran = await self._inner.run(job, lane)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from covey.errors import InvalidArgument
 from covey.services.scheduler.core.policy import Policy, Routing
+from covey.services.scheduler.core.provisioning import Rule
 from covey.services.scheduler.core.state import Limits
 
 
@@ -52,7 +53,7 @@ class SchedulerSettings:
     objective_s: float = 0.0
     estimator: str = EstimatorKind.CASCADE
     headroom: float = 1.1
-    reserve: float = 0.3
+    reserve: float = Rule().reserve
     replicas_max: int = 64
 
     @property

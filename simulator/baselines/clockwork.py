@@ -67,5 +67,5 @@ class Clockwork:
 
     def ended(self, stage: str, size: int, seconds: float, late: int, now: float) -> None:
         # Fewer may have been processed than were sent: a batch of the next larger size is what it was.
-        known = min(each for name, each in self._took if name == stage and each >= size)
+        known = min(each for each in self._sizes[stage] if each >= size)
         self._took[stage, known].append(seconds)

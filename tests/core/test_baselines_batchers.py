@@ -109,6 +109,13 @@ def test_clockwork_expects_the_longest_of_the_last_batches() -> None:
     assert len(policy.choose("a", waiting, backlogs_of("a"), 0.0).run) == 4
 
 
+def test_clockwork_takes_a_batch_that_lost_some_for_the_size_that_was_sent() -> None:
+    """Three processed of four, since one was called off meanwhile, tell of batches of four."""
+    policy = clockwork()
+    policy.ended("a", 3, 0.050, 0, 0.0)
+    assert len(policy.choose("a", waiting_of(20, 20, 20, 20), backlogs_of("a"), 0.0).run) == 2
+
+
 def test_clockwork_supports_no_batch_that_runs_for_too_long() -> None:
     """With at most 9 ms, two at a time is the most; single tasks run however long they take."""
     waiting = waiting_of(*[100] * 4)
