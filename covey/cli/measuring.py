@@ -94,7 +94,13 @@ async def measured(pipeline: Pipeline, events: Iterable[Event], make_engine: Mak
     order = graph(declaration).order
     seen = {stage: Seen() for stage in order}
     sent = 0
-    async with run_mesh(pipeline, make_engine=lambda clock: Recording(make_engine(clock), seen)) as mesh:
+    recordings: list[Recording] = []
+
+    def recording(clock: MonotonicClock) -> Recording:
+        recordings.append(Recording(make_engine(clock), seen))
+        return recordings[-1]
+
+    async with run_mesh(pipeline, make_engine=recording) as mesh:
         for key, value in events:
             await mesh.client.send(key, value, deadline_s=DEADLINE_S)
             sent += 1
@@ -108,11 +114,9 @@ async def measured(pipeline: Pipeline, events: Iterable[Event], make_engine: Mak
             except StageRaised as raised:
                 raise StageFailed(f"stage {name!r} raised while it was measured: {raised.__cause__}") from raised
             tell(name, stages[name])
-    engine = make_engine(clock)
-    engine.close()
     fan_outs = dict(_fan_outs(declaration, seen, sent))
     joins = tuple([stage.name for stage in declaration.stages if stage.join is not None])
-    return PipelineProfile(pipeline.name, engine.device, declaration.objective_s, stages, fan_outs, joins)
+    return PipelineProfile(pipeline.name, recordings[0].device, declaration.objective_s, stages, fan_outs, joins)
 
 
 async def _stage_measured(

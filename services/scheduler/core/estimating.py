@@ -82,24 +82,18 @@ class Peak(Mean):
 
 
 class _Counted(NamedTuple):
-    """One window of an envelope."""
+    """One window of a memory."""
 
     ends_at: float
     seconds: float
     arrived: int
 
 
-class Level:
-    """The mean since the rate last changed.
+class _Memory:
+    """The windows of the last so many seconds."""
 
-    The windows of the memory are cut in two wherever newer and older ones differ by more than `sigmas` standard
-    deviations (counts are taken for Poisson's), and what is older is forgotten: the idea of ADWIN (Bifet and Gavalda,
-    SDM 2007). So a step is followed at once, and where nothing changes the mean grows ever more precise.
-    """
-
-    def __init__(self, memory_s: float = 16.0, sigmas: float = 3.0) -> None:
+    def __init__(self, memory_s: float) -> None:
         self._memory_s = memory_s
-        self._sigmas = sigmas
         self._now = 0.0
         self._windows: deque[_Counted] = deque()
 
@@ -108,6 +102,22 @@ class Level:
         self._windows.append(_Counted(self._now, seconds, count))
         while self._windows[0].ends_at <= self._now - self._memory_s:
             self._windows.popleft()
+
+
+class Level(_Memory):
+    """The mean since the rate last changed.
+
+    The windows of the memory are cut in two wherever newer and older ones differ by more than `sigmas` standard
+    deviations (counts are taken for Poisson's), and what is older is forgotten: the idea of ADWIN (Bifet and Gavalda,
+    SDM 2007). So a step is followed at once, and where nothing changes the mean grows ever more precise.
+    """
+
+    def __init__(self, memory_s: float = 16.0, sigmas: float = 3.0) -> None:
+        super().__init__(memory_s)
+        self._sigmas = sigmas
+
+    def observe(self, count: int, seconds: float) -> None:
+        super().observe(count, seconds)
         for _ in range(self._changed_after()):
             self._windows.popleft()
 
@@ -137,7 +147,7 @@ def _total(windows: Iterable[_Counted]) -> tuple[int, float]:
     return count, seconds
 
 
-class Envelope:
+class Envelope(_Memory):
     """The highest rate that the recent past proves, and where it is going; to be compared with.
 
     A span up to now proves the rate that remains of its count when `sigmas` standard deviations of it are put down to
@@ -147,16 +157,8 @@ class Envelope:
     """
 
     def __init__(self, memory_s: float = 16.0, sigmas: float = 2.0) -> None:
-        self._memory_s = memory_s
+        super().__init__(memory_s)
         self._sigmas = sigmas
-        self._now = 0.0
-        self._windows: deque[_Counted] = deque()
-
-    def observe(self, count: int, seconds: float) -> None:
-        self._now += seconds
-        self._windows.append(_Counted(self._now, seconds, count))
-        while self._windows[0].ends_at <= self._now - self._memory_s:
-            self._windows.popleft()
 
     def rate(self, ahead_s: float) -> float:
         proven, count, seconds = 0.0, 0, 0.0
