@@ -17,11 +17,12 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import NamedTuple, Protocol
-
-import re2
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from covey.errors import DeclarationError, InvalidArgument, Reason
+
+if TYPE_CHECKING:
+    import re2
 
 KEY_BYTES_MAX = 1024
 INDEX_DIGITS_MAX = 18
@@ -64,13 +65,14 @@ class Template:
             raise DeclarationError(f"template {text!r} has two ':int' fields, {indices}; a pool has one index at most")
         self.index = indices[0] if indices else None
         self.names = tuple(names)
-        self._matcher = re2.compile("".join(map(_as_pattern, self._parts)))
         self._path = _as_path(self._parts)
+        self._matcher = _matcher(self._parts) if self._path is None else None
 
     def match(self, key: str) -> dict[str, str | int] | None:
         """The fields of `key`, typed, or None when the template does not match it."""
         if self._path is not None:
             return _match_path(self._path, key)
+        assert self._matcher is not None
         found = self._matcher.fullmatch(key)
         if found is None:
             return None
@@ -183,11 +185,19 @@ def _as_index(text: str) -> int | None:
     return int(text)
 
 
-def _as_pattern(part: str | Field) -> str:
-    if isinstance(part, str):
-        return str(re2.escape(part))
-    # One spelling per integer, so that a key and its fields name the same object.
-    return f"(0|-?[1-9][0-9]{{0,{INDEX_DIGITS_MAX - 1}}})" if part.is_index else "([^/]+?)"
+def _matcher(parts: Sequence[str | Field]) -> re2._Regexp[str]:
+    """For templates that mix text and fields in a path part. RE2 is loaded only for these and for users' patterns: the
+    simulator meets neither, and so runs on interpreters for which RE2 is not built.
+    """
+    import re2
+
+    def pattern(part: str | Field) -> str:
+        if isinstance(part, str):
+            return str(re2.escape(part))
+        # One spelling per integer, so that a key and its fields name the same object.
+        return f"(0|-?[1-9][0-9]{{0,{INDEX_DIGITS_MAX - 1}}})" if part.is_index else "([^/]+?)"
+
+    return re2.compile("".join(map(pattern, parts)))
 
 
 def _value(template: Template, field: Field, fields: Fields) -> str:
@@ -211,7 +221,7 @@ def _parts_meet(mine: str, theirs: str) -> bool:
         return mine == theirs
     for text, pattern in ((mine, theirs), (theirs, mine)):
         if "{" not in text:
-            return re2.compile("".join(map(_as_pattern, _parse(pattern)))).fullmatch(text) is not None
+            return _matcher(_parse(pattern)).fullmatch(text) is not None
     return True
 
 
@@ -281,6 +291,8 @@ def _names_in(text: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled_pattern(text: str) -> re2._Regexp[str]:
+    import re2
+
     options = re2.Options()
     options.max_mem = PATTERN_MEMORY_BYTES_MAX
     options.log_errors = False

@@ -18,9 +18,10 @@ from pathlib import Path
 from benchmarks.grouping.experiment import Experiment
 from benchmarks.grouping.pictures import draw
 from benchmarks.grouping.plan import CONDITIONS, FULL, QUICK, described
-from benchmarks.grouping.report import COLUMNS, UNITS, Findings, Record, machine, row
+from benchmarks.grouping.report import COLUMNS, UNITS, Findings, Record, row
 from benchmarks.grouping.running import Run
 from benchmarks.grouping.tracks import sdd_tracks
+from benchmarks.provenance import machine
 from covey.clock import MonotonicClock
 from covey.runtime import EXIT_FAILED, run
 

@@ -23,8 +23,8 @@ import torch
 from benchmarks.grouping import real_collisions, synthetic
 from benchmarks.grouping.collisions import FRAME_BYTES
 from benchmarks.grouping.experiment import PROFILE
-from benchmarks.grouping.report import machine
 from benchmarks.grouping.tracks import sdd_tracks
+from benchmarks.provenance import machine
 from covey.batch import Batch, TaskInputs, TaskOutput
 from covey.codec import encode
 from covey.declare import Pipeline

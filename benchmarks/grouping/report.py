@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +15,8 @@ from benchmarks.grouping.experiment import Results
 from benchmarks.grouping.figures import Interval, Summary, paired_ratio, reduction
 from benchmarks.grouping.plan import GROUPING_LOAD, KEY_HASH, MAIN, MODES, Condition
 from benchmarks.grouping.running import PARTS, Run
+from benchmarks.processes import CORES
+from benchmarks.provenance import commit, machine
 
 COLUMNS = (
     f"{'condition':24} {'mode':16} {'rate':>6} {'mean':>7} {'p50':>7} {'p95':>7} {'p99':>7} {'std':>6} {'lost':>5} "
@@ -45,9 +44,6 @@ def row(run: Run) -> str:
         f"{run.bytes_moved / 1e3:6.0f} {devices} {run.cpu:5.0%} "
         f"{run.cpu_by_part.get('proxy', 0.0) / CORES:6.1%} {run.others:6.0%}"
     )
-
-
-CORES = os.cpu_count() or 1
 
 
 def averaged(runs: Sequence[Run]) -> Run:
@@ -216,16 +212,3 @@ class Record:
         line = json.dumps({"kind": kind, **asdict(run), **self._origin})
         with self._path.open("a") as file:
             file.write(line.replace("NaN", "null") + "\n")
-
-
-def machine() -> str:
-    """The machine, in a few words."""
-    cpus = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
-    return f"{CORES} x {models[0] if models else platform.machine()}, Linux {platform.release()}"
-
-
-def commit() -> str:
-    """What was measured, and whether it was changed since."""
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"

@@ -19,12 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.grouping.report import machine
 from benchmarks.priority.plan import ABLATED, CELLS, PREDICTED, QUICK, Cell, chosen, hypercube
 from benchmarks.priority.predicting import PREDICTORS, errors_in
 from benchmarks.priority.report import lines_of, summary_of, verdict_lines, verdicts
-from benchmarks.priority.running import PROCESSES, Done, Job, all_done
+from benchmarks.priority.running import Done, Job, all_done
 from benchmarks.priority.systems import ABLATIONS, SYSTEMS
+from benchmarks.processes import CORES
+from benchmarks.provenance import machine
 
 OUT = Path("runs/priority")
 WORST = 10
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument(
         "--merge", nargs="+", type=Path, default=[], help="runs.jsonl of earlier calls, instead of runs"
     )
-    parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--processes", type=int, default=CORES)
     parser.add_argument("--out", type=Path, default=OUT, help="a folder for all runs as lines of JSON")
     parser.add_argument("--list", action="store_true", help="name the cells, and run none")
     options = parser.parse_args()

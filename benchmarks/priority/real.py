@@ -22,12 +22,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.grouping.report import machine
 from benchmarks.priority.coruns import Lanes, profile_rows, record
 from benchmarks.priority.quiet import Quiet
 from benchmarks.priority.real_lanes import Figures, Run, Traffic, arrivals
 from benchmarks.priority.real_predicting import Recorded, judged, lines_of, profiles_of, read
 from benchmarks.priority.systems import SYSTEMS
+from benchmarks.provenance import machine
 from covey.clock import MonotonicClock
 from covey.services.scheduler.core.contention import PriorityPolicy
 from covey.simulator.contenders.clockwork import Clockwork

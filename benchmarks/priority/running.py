@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from benchmarks.priority.plan import Cell
 from benchmarks.priority.systems import ABLATIONS, SYSTEMS
+from benchmarks.processes import CORES
 from covey.simulator.sharing import Figures, play
-
-PROCESSES = len(os.sched_getaffinity(0))
 
 
 class Job(NamedTuple):
@@ -67,7 +66,7 @@ def _figures(job: Job, figures: Figures, cpu_s: float) -> Done:
     )
 
 
-def all_done(jobs: Iterable[Job], processes: int = PROCESSES) -> Iterator[Done]:
+def all_done(jobs: Iterable[Job], processes: int = CORES) -> Iterator[Done]:
     """Run them side by side, in the order in which they end."""
     with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(5,)) as pool:
         for future in as_completed([pool.submit(done, job) for job in jobs]):

@@ -21,9 +21,11 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.grouping.report import commit, machine
+from benchmarks.processes import CORES
+from benchmarks.provenance import commit, machine
 from benchmarks.slo import hypercube
 from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.plan import (
@@ -40,7 +42,7 @@ from benchmarks.slo.plan import (
     turn_of,
 )
 from benchmarks.slo.report import lines_of, summary_of
-from benchmarks.slo.running import PROCESSES, Done, Job, Places, all_done
+from benchmarks.slo.running import Done, Job, Places, all_done
 from benchmarks.slo.systems import DROPPING, UNDROPPED, System
 from covey.simulator.pipelines import Objective
 
@@ -81,6 +83,9 @@ def main() -> None:
         flush=True,
     )
     run_all(missing, path, options.minutes, options.processes)
+    if find_spec("scipy") is None:
+        print(f"the runs are in {path}; to report them takes scipy, which is not here: --read {path} elsewhere")
+        return
     asked = {key_of(job) for job in jobs}
     tell([run for run in runs_in([path], places) if key_of(run.job) in asked], options.out)
 
@@ -93,7 +98,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--headrooms", nargs="+", type=float, help="capacity by rate, instead of the plan's")
     parser.add_argument("--undropped", action="store_true", help="only the first question: nothing is dropped")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no run after so many")
-    parser.add_argument("--processes", type=int, default=PROCESSES, help="side by side")
+    parser.add_argument("--processes", type=int, default=CORES, help="side by side")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where profiles and arrivals are")
     parser.add_argument("--arrivals", type=Path, help="a trace (see own.py), instead of the cells' loads")
     parser.add_argument("--pipeline", type=Path, help="a pipeline as JSON (see own.py), instead of the cells'")

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from matplotlib import pyplot as plt
 
-from benchmarks.grouping.report import commit, machine
+from benchmarks.provenance import commit, machine
 from benchmarks.slo import pictures, tables
 from benchmarks.slo.estimators import ESTIMATORS
 from benchmarks.slo.lines import cell_named, runs_in

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.processes import CORES
 from benchmarks.slo import own
 from benchmarks.slo.estimators import Judged, judged
 from benchmarks.slo.loads import load_of
@@ -19,8 +20,6 @@ from benchmarks.slo.systems import DROPPING, UNDROPPED
 from covey.simulator import bounds, pipelines
 from covey.simulator.pipelines import SYNTHETIC, Workload
 from covey.simulator.serving import Figures, Load, play
-
-PROCESSES = len(os.sched_getaffinity(0))
 
 
 class Places(NamedTuple):
@@ -105,7 +104,7 @@ def done(job: Job) -> Done:
     return Done(job, replace(figures, windows=()), estimators, spent)
 
 
-def all_done(jobs: Iterator[Job], processes: int = PROCESSES) -> Iterator[Done]:
+def all_done(jobs: Iterator[Job], processes: int = CORES) -> Iterator[Done]:
     """Run them side by side, in the order in which they end. A job is taken when somebody is free for it."""
     with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(5,)) as pool:
         running = {pool.submit(done, job) for job in islice(jobs, processes)}

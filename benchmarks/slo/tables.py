@@ -8,15 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from scipy.stats import t as student
-
 from benchmarks.slo.estimators import Judged
 from benchmarks.slo.plan import FEW_DEVICES, OURS, Cell
 from benchmarks.slo.reading import complete
 from benchmarks.slo.report import Found, rates_of
 from benchmarks.slo.running import Done
 from benchmarks.slo.systems import DROPPING, UNDROPPED
-from benchmarks.slo.verdicts import LEVEL, good_of, tail_of
+from benchmarks.slo.verdicts import good_of, half_of_interval, tail_of
 
 
 class Goal(NamedTuple):
@@ -64,9 +62,7 @@ def with_interval(values: Sequence[float], form: str = ",.0f") -> str:
     mean = format(statistics.fmean(values), form)
     if len(values) < 2:
         return mean
-    spread = statistics.stdev(values) / math.sqrt(len(values))
-    half = float(student.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread
-    return f"{mean} <small>± {half:{form}}</small>"
+    return f"{mean} <small>± {half_of_interval(values):{form}}</small>"
 
 
 def goals(summary: Mapping[str, Any], errors: Mapping[str, float]) -> str:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.grouping.report import commit, machine
+from benchmarks.provenance import commit, machine
 from benchmarks.wire.core import NAME as CORE
 from benchmarks.wire.core import CoreFigures, measured_apart
 from benchmarks.wire.experiment import Cell, Experiment

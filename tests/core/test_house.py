@@ -1,10 +1,15 @@
 """The rules of the house that no linter knows: sizes, names of files, and what every test must say."""
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from covey.settings import environment_with
 
 ROOT = Path(__file__).parents[2]
 FUNCTION_LINES_MAX = 70
@@ -55,3 +60,15 @@ def test_every_test_says_what_is_true() -> None:
         if function.name.startswith("test_") and not ast.get_docstring(function)
     ]
     assert silent == []
+
+
+def test_what_only_simulates_needs_numpy_at_most() -> None:
+    """Cores and simulator load nothing that is not built for every Python, so that a faster one can run them."""
+    program = (
+        "import json, sys, benchmarks.slo.__main__, benchmarks.priority.__main__, covey.simulator.mesh\n"
+        "print(json.dumps([[name, str(getattr(each, '__file__', ''))] for name, each in sys.modules.items()]))"
+    )
+    environment = environment_with({"PYTHONPATH": str(ROOT)})
+    ran = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environment, capture_output=True)
+    installed = {name.partition(".")[0] for name, file in json.loads(ran.stdout) if "site-packages" in file}
+    assert {name for name in installed if not name.startswith("_")} <= {"numpy"}

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.grouping.report import machine
+from benchmarks.provenance import machine
 from benchmarks.slo.live import chain, collisions
 from benchmarks.slo.live.overhead import measured_overhead
 from benchmarks.slo.live.report import lines_of, summary_of
