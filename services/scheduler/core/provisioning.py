@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from covey.services.scheduler.core.budgeting import depths, split
 from covey.services.scheduler.core.estimating import Estimator, Load, visits
-from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provision, Share, Window
+from covey.services.scheduler.core.provision import SPARE, Edge, Pipeline, Profile, Provision, Share, Window
 
 Floats = NDArray[np.float64]
 
@@ -142,9 +142,9 @@ class Planner:
     def _best_effort(self, rate: float, rates: Mapping[str, float]) -> Plan:
         """What carries the largest part of the rate at the largest batches that fit the objective, queues left aside.
 
-        An objective that can't be met at all is stretched until it can.
+        What is spared of the objective is for them. One that can't be met at all is stretched until it can.
         """
-        budget_s = self.pipeline.objective_s
+        budget_s = self.pipeline.objective_s * (1 - SPARE)
         low, high = 1e-3 / max(rate, 1.0), 1.0
         while (found := self._part(rates, low, budget_s)) is None:
             budget_s *= 1.25
