@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,7 @@ from covey.services.scheduler.core.provision import (
 )
 from covey.simulator.arrivals import steps
 from covey.simulator.baselines.greedy import Greedy, Lateness
-from covey.simulator.hardware import affine
+from covey.simulator.hardware import LatencyTable, affine
 from tests.pipeline_world import PipelineWorld
 
 IDLE = Backlog(queued=0, running=0, replicas=1, free_in_s=0.0)
@@ -157,6 +158,17 @@ def test_an_overloaded_first_stage_lets_in_who_has_something_to_spare() -> None:
     with_nothing_to_spare = AdaptiveDrop(pipeline, DropRule(spare=0.0))
     with_nothing_to_spare.choose("a", waiting(0.01), idle, now=0.0)
     assert not with_nothing_to_spare.choose("a", waiting(*scarce, *ample), idle, now=0.0).drop
+
+
+def test_an_overloaded_stage_runs_the_sizes_that_serve_most() -> None:
+    """Where a batch of five takes longer than one of four and one of one, four run; when nobody is late, all do."""
+    steep = LatencyTable((1, 4, 5, 8), (0.02, 0.05, 0.08, 0.09), spread=0.0)
+    pipeline = replace(chain("a"), profiles={"a": Profile(steep, 8, cold_s=5.0)})
+    batcher = AdaptiveDrop(pipeline)
+    assert len(batcher.choose("a", waiting(*[0.3] * 5), {"a": IDLE}, now=0.0).run) == 5
+    batcher.choose("a", waiting(0.01), {"a": IDLE}, now=0.0)
+    sizes = [len(batcher.choose("a", waiting(*[0.3] * left), {"a": IDLE}, now=0.0).run) for left in range(1, 9)]
+    assert sizes == [1, 2, 3, 4, 4, 4, 7, 8]
 
 
 def test_what_is_spared_is_asked_for_while_tasks_are_late() -> None:
