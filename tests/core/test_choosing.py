@@ -112,6 +112,16 @@ def test_what_is_on_its_way_is_waited_for() -> None:
     assert chosen([0.35], b=between, c=IDLE._replace(replicas=4)) == ([0], [])
 
 
+def test_replicas_share_what_is_on_its_way() -> None:
+    """What runs at the first stage does not all come in one batch with what leaves it now: four replicas take 9."""
+    runs = IDLE._replace(running=8, replicas=2)
+    four = IDLE._replace(replicas=4)
+    # 20 ms, then 40 ms twice, in batches of three; eight before it are served in 22.5 ms.
+    assert chosen([0.104], a=runs, b=four, c=four) == ([0], [])
+    assert chosen([0.101], a=runs, b=four, c=four) == ([], [0])
+    assert chosen([0.104], a=runs) == ([], [0])
+
+
 def test_the_longest_path_counts() -> None:
     """Of two branches, the one that is busy decides."""
     edges = {Edge("", "a"): 1.0, Edge("a", "b"): 1.0, Edge("a", "c"): 1.0}

@@ -123,11 +123,14 @@ class AdaptiveDrop:
             coming = sum((ahead[source] + backlogs[source].running) * fan_out for source, fan_out in edges)
             ahead[name] = backlog.queued + coming
             comes = max(ended[source] for source, _ in edges)
-            run_s = there.run_s(min(there.batch, math.ceil(tasks[name] + ahead[name])))
-            served_s = ahead[name] * there.run_s(there.batch) / (there.batch * max(backlog.replicas, 1))
+            replicas = max(backlog.replicas, 1)
+            # Those who come together share a batch; with those ahead of them all replicas do.
+            shared = max(tasks[name], (tasks[name] + ahead[name]) / replicas)
+            run_s = there.run_s(min(there.batch, math.ceil(shared)))
+            served_s = ahead[name] * there.run_s(there.batch) / (there.batch * replicas)
             if backlog.free_in_s > 0:
                 # Replicas that are busy end at moments that nobody knows yet: on average, the first of n at 1/(n + 1).
-                comes += run_s / (max(backlog.replicas, 1) + 1)
+                comes += run_s / (replicas + 1)
             ended[name] = max(comes, backlog.free_in_s + served_s) + run_s
         return max(ended.values())
 
