@@ -102,8 +102,8 @@ def _floats(knobs: Mapping[str, float | None]) -> dict[str, Any]:
     return dict(knobs)
 
 
-def _adaptive(**switched: bool) -> Batching:
-    rule = DropRule(**switched)
+def _adaptive(**switched: float) -> Batching:
+    rule = DropRule(**_floats(switched))
     return lambda pipeline: AdaptiveDrop(pipeline, rule)
 
 
@@ -158,6 +158,7 @@ DROPPING: Mapping[str, System] = {
     "ours without dropping": System(CASCADE, _greedy(Lateness.EXPIRED), is_ours=True),
     "ours without downstream": System(CASCADE, _adaptive(downstream=False), is_ours=True),
     "ours without shrinking": System(CASCADE, _adaptive(shrink=False), is_ours=True),
+    "ours with nothing to spare": System(CASCADE, _adaptive(spare=0.0), is_ours=True),
     "reactive + expired": System(REACTIVE, _greedy(Lateness.EXPIRED)),
     "reactive + clipper": System(REACTIVE, clipper(**TUNED["clipper"])),
     "reactive + clockwork": System(REACTIVE, CLOCKWORK),

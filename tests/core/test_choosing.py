@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,7 @@ from covey.services.scheduler.core.provision import (
 )
 from covey.simulator.arrivals import steps
 from covey.simulator.baselines.greedy import Greedy, Lateness
-from covey.simulator.hardware import affine
+from covey.simulator.hardware import LatencyTable, affine
 from tests.pipeline_world import PipelineWorld
 
 IDLE = Backlog(queued=0, running=0, replicas=1, free_in_s=0.0)
@@ -111,6 +112,16 @@ def test_what_is_on_its_way_is_waited_for() -> None:
     assert chosen([0.35], b=between, c=IDLE._replace(replicas=4)) == ([0], [])
 
 
+def test_replicas_share_what_is_on_its_way() -> None:
+    """What runs at the first stage does not all come in one batch with what leaves it now: four replicas take 9."""
+    runs = IDLE._replace(running=8, replicas=2)
+    four = IDLE._replace(replicas=4)
+    # 20 ms, then 40 ms twice, in batches of three; eight before it are served in 22.5 ms.
+    assert chosen([0.104], a=runs, b=four, c=four) == ([0], [])
+    assert chosen([0.101], a=runs, b=four, c=four) == ([], [0])
+    assert chosen([0.104], a=runs) == ([], [0])
+
+
 def test_the_longest_path_counts() -> None:
     """Of two branches, the one that is busy decides."""
     edges = {Edge("", "a"): 1.0, Edge("a", "b"): 1.0, Edge("a", "c"): 1.0}
@@ -134,6 +145,51 @@ def test_under_overload_no_batch_is_shrunk() -> None:
     """Where more is queued than a batch for each replica, small batches would cost what all need."""
     run, drop = chosen([0.2, *[1.0] * 20])
     assert (run, drop) == ([1, 2, 3, 4, 5, 6, 7, 8], [0])
+
+
+def test_an_overloaded_first_stage_lets_in_who_has_something_to_spare() -> None:
+    """Once somebody was late, of more tasks than a batch takes those go that have least to spare: a batch is left."""
+    pipeline = chain()
+    idle = dict.fromkeys(pipeline.stages, IDLE)
+    # 8 in a batch take 270 ms in all; a tenth of the objective is 30 ms.
+    scarce, ample = [0.28] * 4, [0.32] * 7
+    for stage, deadlines, dropped in (
+        ("a", scarce + ample, 3),
+        ("a", scarce + ample + ample, 4),
+        ("a", (scarce + ample)[:8], 0),
+        ("b", scarce + ample, 0),
+    ):
+        batcher = AdaptiveDrop(pipeline)
+        before = batcher.choose(stage, waiting(*deadlines), idle, now=0.0)
+        late = batcher.choose("a", waiting(0.01), idle, now=0.0)
+        after = batcher.choose(stage, waiting(*deadlines), idle, now=0.0)
+        assert (list(before.drop), list(late.drop), list(after.drop)) == ([], [0], list(range(dropped)))
+        assert len(after.run) == 8
+    with_nothing_to_spare = AdaptiveDrop(pipeline, DropRule(spare=0.0))
+    with_nothing_to_spare.choose("a", waiting(0.01), idle, now=0.0)
+    assert not with_nothing_to_spare.choose("a", waiting(*scarce, *ample), idle, now=0.0).drop
+
+
+def test_an_overloaded_stage_runs_the_sizes_that_serve_most() -> None:
+    """Where a batch of five takes longer than one of four and one of one, four run; when nobody is late, all do."""
+    steep = LatencyTable((1, 4, 5, 8), (0.02, 0.05, 0.08, 0.09), spread=0.0)
+    pipeline = replace(chain("a"), profiles={"a": Profile(steep, 8, cold_s=5.0)})
+    batcher = AdaptiveDrop(pipeline)
+    assert len(batcher.choose("a", waiting(*[0.3] * 5), {"a": IDLE}, now=0.0).run) == 5
+    batcher.choose("a", waiting(0.01), {"a": IDLE}, now=0.0)
+    sizes = [len(batcher.choose("a", waiting(*[0.3] * left), {"a": IDLE}, now=0.0).run) for left in range(1, 9)]
+    assert sizes == [1, 2, 3, 4, 4, 4, 7, 8]
+
+
+def test_what_is_spared_is_asked_for_while_tasks_are_late() -> None:
+    """An objective after the last drop the first stage lets in all that can make it."""
+    pipeline = chain()
+    idle = dict.fromkeys(pipeline.stages, IDLE)
+    batcher = AdaptiveDrop(pipeline)
+    batcher.choose("a", waiting(0.01), idle, now=0.0)
+    for now, dropped in ((0.29, 1), (0.58, 1), (0.89, 0)):
+        tasks = waiting(now + 0.28, *[now + 0.32] * 8)
+        assert len(batcher.choose("a", tasks, idle, now=now).drop) == dropped
 
 
 def test_nothing_feasible_is_dropped_while_downstream_is_idle() -> None:
@@ -215,6 +271,22 @@ def test_looking_downstream_pays() -> None:
     alike = dict.fromkeys(pipeline.stages, LAST_IS_SCARCE["c"])
     alone = goodput(AdaptiveDrop(pipeline, DropRule(downstream=False)), rates, 0.5, alike)
     assert goodput(AdaptiveDrop(pipeline), rates, 0.5, alike) > 1.5 * alone
+
+
+def test_what_is_spared_pays_where_work_comes_in_lumps() -> None:
+    """A batch of the first stage leads to more than the one replica of the second takes at once: 5 % more are in time
+    where what is let in need not be served on the dot.
+    """
+    edges = {Edge("", "a"): 1.0, Edge("a", "b"): 4.5}
+    profiles = {"a": Profile(affine(0.005, 0.08), 8, cold_s=5.0), "b": Profile(affine(0.01, 0.003), 32, cold_s=5.0)}
+    pipeline = Pipeline(("a", "b"), tuple(edges), edges, profiles, 0.9)
+    provision = {"a": Share(5, 7, 0.6), "b": Share(1, 20, 0.3)}
+
+    def answered(rule: DropRule) -> float:
+        world = PipelineWorld(pipeline, Fixed(provision), AdaptiveDrop(pipeline, rule), provision)
+        return world.run(steps([(20.0, 80.0)], random.Random(2)), until=20.0).goodput()
+
+    assert answered(DropRule()) > 1.05 * answered(DropRule(spare=0.0))
 
 
 def test_what_fits_is_not_dropped() -> None:

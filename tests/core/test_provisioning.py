@@ -272,6 +272,36 @@ def test_what_was_filled_in_is_not_planned_again() -> None:
     assert len(asked) == filled
 
 
+def carried(pipeline: Pipeline, provision: Provision) -> float:
+    """Events a second, of the scarcest stage."""
+    tasks = visits(pipeline, pipeline.fan_outs)
+    return min(
+        share.replicas * share.batch / pipeline.profiles[stage].curve.mean_s(share.batch) / tasks[stage]
+        for stage, share in provision.items()
+    )
+
+
+def test_where_devices_are_too_few_fan_outs_are_hardly_rounded() -> None:
+    """What is carried then is within 1 % of what a plan for just these fan-outs carries, wherever these lie."""
+    for fan_out in (0.31, 0.32, 0.33, 0.34, 0.35, 0.36, 0.37):
+        pipeline = dag({("", "a"): 1.0, ("a", "b"): fan_out, ("b", "c"): 1 / fan_out})
+        planner = Planner(pipeline, devices=64)
+        exact = planner.plan(100_000.0, pipeline.fan_outs)
+        planned = PlanTable(planner).at(100_000.0, pipeline.fan_outs)
+        assert not planned.meets
+        assert carried(pipeline, planned.provision) > 0.99 * carried(pipeline, exact.provision)
+
+
+def test_a_plan_for_too_few_devices_is_remembered() -> None:
+    """Asked for the same again, the table plans no more."""
+    pipeline = chain(3)
+    planner = Planner(pipeline, devices=10)
+    table = PlanTable(planner)
+    plan = table.at(10_000.0, pipeline.fan_outs)
+    planner.plan = None  # type: ignore[assignment, method-assign]
+    assert table.at(10_000.0, pipeline.fan_outs) is plan
+
+
 # --- ahead of time ---------------------------------------------------------------------------------------------------
 
 

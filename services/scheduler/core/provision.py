@@ -12,6 +12,10 @@ from typing import NamedTuple, Protocol
 
 from covey.values import dataclass
 
+SPARE = 0.1
+"""Of the objective: what an overloaded pipeline keeps for what nobody can predict. Without it all that is let in is
+late as soon as one batch takes longer than it was expected to."""
+
 
 class Curve(Protocol):
     """How long a batch takes, as measured: a `covey.simulator.hardware.LatencyTable`, or what was observed."""

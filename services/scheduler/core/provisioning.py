@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from covey.services.scheduler.core.budgeting import depths, split
 from covey.services.scheduler.core.estimating import Estimator, Load, visits
-from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provision, Share, Window
+from covey.services.scheduler.core.provision import SPARE, Edge, Pipeline, Profile, Provision, Share, Window
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +35,8 @@ TRIES = 20
 """Times that the budget is shrunk by this for a plan that `verify` does not confirm ..."""
 RELAXED = 1.3
 """... starting from so many objectives: the formula errs on the safe side, and `verify` says when it does."""
+FINER = 5
+"""Steps of fan-outs, where there are too few devices, in one where there are enough."""
 
 
 class Plan(NamedTuple):
@@ -142,9 +144,9 @@ class Planner:
     def _best_effort(self, rate: float, rates: Mapping[str, float]) -> Plan:
         """What carries the largest part of the rate at the largest batches that fit the objective, queues left aside.
 
-        An objective that can't be met at all is stretched until it can.
+        What is spared of the objective is for them. One that can't be met at all is stretched until it can.
         """
-        budget_s = self.pipeline.objective_s
+        budget_s = self.pipeline.objective_s * (1 - SPARE)
         low, high = 1e-3 / max(rate, 1.0), 1.0
         while (found := self._part(rates, low, budget_s)) is None:
             budget_s *= 1.25
@@ -231,6 +233,7 @@ class PlanTable:
         self._rate_step = math.log(rate_step)
         self._fan_out_step = math.log(fan_out_step)
         self._plans: dict[tuple[int, ...], Plan] = {}
+        self._last_short: tuple[tuple[int, ...], Plan] = ((), Plan({}, 0.0, math.inf, False))
 
     def fill(self, lowest: float, highest: float, fan_outs: Iterable[Mapping[Edge, float]]) -> None:
         """Plan for every rate between these, at each of these fan-outs."""
@@ -240,20 +243,33 @@ class PlanTable:
                 self.at(lowest * math.exp(step * self._rate_step), known)
 
     def at(self, rate: float, fan_outs: Mapping[Edge, float]) -> Plan:
-        """The plan of the grid's point that has at least this rate at every stage."""
-        grid = {edge: self._rounded(fan_outs[edge]) for edge in self.planner.pipeline.edges}
-        points = {edge: math.exp(step * self._fan_out_step) for edge, step in grid.items()}
+        """The plan of the grid's point that has at least this rate at every stage.
+
+        Where there are too few devices, what a stage has for more than it gets is what another lacks: fan-outs are then
+        rounded less. Of such plans the last is remembered.
+        """
+        key, carried, points = self._point(rate, fan_outs, self._fan_out_step)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self.planner.plan(carried, points)
+        if plan.rate >= carried:
+            return plan
+        key, carried, points = self._point(rate, fan_outs, self._fan_out_step / FINER)
+        if key != self._last_short[0]:
+            self._last_short = (key, self.planner.plan(carried, points))
+        return self._last_short[1]
+
+    def _point(
+        self, rate: float, fan_outs: Mapping[Edge, float], fan_out_step: float
+    ) -> tuple[tuple[int, ...], float, dict[Edge, float]]:
+        """The grid's point for these: what names it, its rate, and its fan-outs."""
+        edges = self.planner.pipeline.edges
+        grid = {edge: round(math.log(max(fan_outs[edge], 1e-3)) / fan_out_step) for edge in edges}
+        points = {edge: math.exp(step * fan_out_step) for edge, step in grid.items()}
         asked, planned = visits(self.planner.pipeline, fan_outs), visits(self.planner.pipeline, points)
         covering = max(rate, 1e-3) * max(asked[stage] / planned[stage] for stage in asked)
         step = math.ceil(math.log(covering) / self._rate_step - 1e-9)
-        key = (step, *grid.values())
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self.planner.plan(math.exp(step * self._rate_step), points)
-        return plan
-
-    def _rounded(self, fan_out: float) -> int:
-        return round(math.log(max(fan_out, 1e-3)) / self._fan_out_step)
+        return (step, *grid.values()), math.exp(step * self._rate_step), points
 
 
 class Rule(NamedTuple):
