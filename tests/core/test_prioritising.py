@@ -15,6 +15,8 @@ from covey.services.scheduler.core.contention import (
     Report,
     Request,
     Rule,
+    Slots,
+    Slowdowns,
 )
 from covey.services.scheduler.core.prioritising import Prioritised, Rules
 from covey.simulator.hardware import LatencyTable
@@ -46,13 +48,13 @@ class Exact:
         return None
 
 
-def policy(devices: int = 1, rules: Rules | None = None) -> Prioritised:
+def policy(devices: int = 1, rules: Rules | None = None, slowdowns: Slowdowns | None = None) -> Prioritised:
     demand = Demand(0.5, 0.5, 0.5)
     profiles = {
         name: ModelProfile(LatencyTable((1,), (seconds,)), (1, 2, 4), (demand,) * 3, 0, 0)
         for name, seconds in SECONDS.items()
     }
-    return Prioritised(profiles, devices, Known(), Exact(), rules)
+    return Prioritised(profiles, devices, slowdowns or Known(), Exact(), rules)
 
 
 numbers = itertools.count(1)
@@ -192,3 +194,47 @@ def test_a_launch_says_what_it_promises() -> None:
     assert why.beside == (Load("long", 1, HIGH),)
     assert why.slowdown == pytest.approx(1.2)
     assert why.promised_s + why.spare_s == pytest.approx(0.5)
+
+
+def test_devices_come_and_go() -> None:
+    """Nothing starts where there is no device; one that comes takes what waits, and what ran on one that left is
+    forgotten with it."""
+    one = policy(0)
+    assert started(ask(one, "short", HIGH, 1.0)) == []
+    one.joined(7, Slots())
+    assert started(one.choose(0.0)) == [("short", 1, HIGH, 7)]
+    one.left(7)
+    one.joined(7, Slots(1, 1, 1))
+    assert started(ask(one, "long", HIGH, 1.0)) == [("long", 1, HIGH, 7)]
+
+
+def test_a_device_takes_what_it_runs_in_the_slots_that_it_has() -> None:
+    """A lane that is kept for HIGH takes one HIGH batch and no LOW one; a model goes only where it is run."""
+    one = policy(0)
+    one.joined(1, Slots(2, high=1, low=1))
+    one.joined(2, Slots(2), lambda model: model == "long")
+    choices = [ask(one, "short", priority, 1.0) for priority in (LOW, LOW, HIGH, HIGH)]
+    assert [started(choice) for choice in choices] == [[("short", 1, LOW, 1)], [], [("short", 1, HIGH, 1)], []]
+    assert started(ask(one, "long", LOW, 1.0)) == [("long", 1, LOW, 2)]
+
+
+def test_a_batch_that_failed_frees_its_slot_and_teaches_nothing() -> None:
+    """What it took is the time of a failure, not of the model."""
+
+    class Unteachable(Known):
+        def learn(self, load: Load, overlaps: Sequence[Overlap], seconds: float) -> None:
+            raise AssertionError("a failure teaches nothing")
+
+    one = policy(rules=Rules(slots=1), slowdowns=Unteachable())
+    (launch,) = ask(one, "long", HIGH, 1.0).launches
+    assert started(ask(one, "short", HIGH, 1.0)) == []
+    one.failed(launch.batch, 0.001)
+    assert started(one.choose(0.001)) == [("short", 1, HIGH, 0)]
+
+
+def test_one_in_so_many_hopeless_tasks_is_run_as_a_probe() -> None:
+    """Without probes what is predicted late is never run, and a prediction that is too long stays so."""
+    for every, expected in ((0, []), (3, [Rule.PROBE])):
+        one = policy(rules=Rules(probe_every=every))
+        found = [rule for _ in range(4) for rule in rules_of(ask(one, "long", HIGH, 0.001))]
+        assert [rule for rule in found if rule is not Rule.HOPELESS] == expected
