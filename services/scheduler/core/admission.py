@@ -76,7 +76,9 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tup
         if state.workerless and _is_stranded(step, plan.stages[stage.name]):
             message = f"no worker runs stage {stage.name!r}"
             return Status.UNAVAILABLE, Reason.NO_WORKER, message
-        wait_s = backlog_s(state, step.costs, plan.stages[stage.name])
+        if state.served is not None:
+            continue  # its batcher knows better what is worth waiting
+        wait_s = backlog_s(state, step.costs, plan.stages[stage.name], event.priority)
         if wait_s > event.deadline - step.now:
             message = f"what waits for stage {stage.name!r} takes {wait_s:.3g} s, longer than the event has"
             return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message

@@ -20,11 +20,12 @@ from covey.model import (
     Outcome,
     task_identity,
 )
-from covey.services.scheduler.core import foreseeing, ordering, recording
+from covey.services.scheduler.core import foreseeing, ordering, recording, requesting, windows
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import use_group
+from covey.services.scheduler.core.queues import count
 from covey.services.scheduler.core.state import (
     DISPATCHED,
     ENDED,
@@ -41,7 +42,6 @@ from covey.services.scheduler.core.state import (
 )
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.weighing import note_emissions
-from covey.services.scheduler.core.windows import withdraw
 
 TIMERS_SPARE = 1_000
 
@@ -237,8 +237,12 @@ def pause(step: Step, task: TaskState, reason: Reason, message: str) -> None:
 def _close(step: Step, task: TaskState, left_version: int | None) -> None:
     """Take a task off the books."""
     state, cascade, number = step.state, task.cascade, task.number
-    if state.served is not None and task.phase is QUEUED:
-        withdraw(state.served, task)
+    if task.phase is QUEUED:
+        count(state, task, -1)
+        if state.served is not None:
+            windows.withdraw(state.served, task)
+        if state.shared is not None:
+            requesting.withdraw(state.shared, task, step.now)
     move(task, ENDED)
     del state.tasks[number]
     del cascade.tasks[number]

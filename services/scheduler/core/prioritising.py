@@ -122,6 +122,11 @@ class Prioritised:
         self._work_s = [0.0, 0.0]
         self._condemned = 0
 
+    @property
+    def devices(self) -> Mapping[int, Occupancy]:
+        """For reading."""
+        return self._devices
+
     def joined(self, device: int, slots: Slots, runs: Callable[[str], bool] = lambda model: True) -> None:
         """A device takes batches of what it `runs`, in the slots that it has, as far as the rules allow."""
         own = slots._replace(most=min(slots.most, self._rules.slots))

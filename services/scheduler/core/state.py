@@ -16,8 +16,10 @@ from covey.declaration import Declaration, Graph, Need, PoolDeclaration, StageDe
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
+from covey.services.scheduler.core.contention import Why
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.served import Served
+from covey.services.scheduler.core.shared import Shared
 from covey.services.scheduler.core.weights import Balance, Weight
 
 
@@ -276,6 +278,8 @@ class Batch:
     dispatched_at: float
     away: bool = False
     """It runs on another node than the one that holds its data."""
+    why: Why | None = None
+    """As a policy of priorities says, where there is one."""
 
 
 @dataclass(slots=True)
@@ -286,6 +290,10 @@ class Worker:
     lanes: int
     stages: frozenset[str]
     heard_at: float
+    high_lanes: int = 0
+    """Of its lanes, kept for HIGH, ..."""
+    low_lanes: int = 0
+    """... and for LOW; the others take any."""
     batches: dict[int, Batch] = field(default_factory=dict)
     last_batch: int = 0
 
@@ -366,6 +374,8 @@ class State:
     """When a lane will be free for a batch that was not dispatched yet."""
     queues: dict[StageId, dict[str, Queue]] = field(default_factory=dict)
     """Stage -> home node -> heap of queued tasks."""
+    queued: dict[StageId, list[int]] = field(default_factory=dict)
+    """How many tasks of a stage are queued, of HIGH and of LOW events."""
     lines: dict[StateKey, StateLine] = field(default_factory=dict)
     exposed: dict[StateKey, float] = field(default_factory=dict)
     """Lines whose version may be superseded by what a dropped task has put -> an instant when it was still current:
@@ -373,6 +383,8 @@ class State:
     batches: dict[int, Batch] = field(default_factory=dict)
     served: Served | None = None
     """The pipeline that is provisioned; then it is served alone, and `queues` stay empty."""
+    shared: Shared | None = None
+    """Devices are shared by priorities, as a policy says; then `queues` stay empty too."""
     wanted_workers: int = 0
     """How many would have the lanes that are provisioned; 0: nothing is."""
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)

@@ -6,10 +6,11 @@ chance is needed to mint it.
 
 from __future__ import annotations
 
-from covey.errors import OK
+from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport
-from covey.services.scheduler.core.commands import RecordTraces, TaskTrace
-from covey.services.scheduler.core.state import Batch, TaskState
+from covey.services.scheduler.core.commands import RecordTraces, TaskRan, TaskTrace
+from covey.services.scheduler.core.contention import Why
+from covey.services.scheduler.core.state import Batch, TaskState, Worker
 from covey.services.scheduler.core.step import Step
 
 _SAMPLED = "13579bdf"
@@ -23,29 +24,45 @@ def traceparent_of(task: TaskState) -> str:
     return f"{parent[:36]}{task.identity[:8].hex()}{parent[52:55]}"
 
 
-def record(step: Step, batch: Batch, report: BatchReport) -> None:
+def record(step: Step, batch: Batch, report: BatchReport, worker: Worker) -> None:
     """The spans of those tasks of a report that are still open and belong to traced events."""
     if not any(task.cascade.event.traceparent for task in batch.tasks):
         return
+    ran = TaskRan(worker.id, worker.node, batch.number, len(batch.tasks), batch.dispatched_at)
     traces = []
     for ended in report.tasks:
         task = step.state.tasks.get(ended.number)
-        traceparent = traceparent_of(task) if task is not None else ""
-        if task is None or not traceparent:
-            continue
-        error = "" if ended.status is OK else f"{ended.status} {ended.reason}"
-        traces.append(
-            TaskTrace(
-                task.plan.id.name,
-                task.cascade.event.id,
-                traceparent,
-                task.cascade.event.traceparent,
-                task.created_at,
-                batch.dispatched_at,
-                step.now,
-                len(batch.tasks),
-                error,
-            )
-        )
+        if task is not None and (traceparent := traceparent_of(task)):
+            error = "" if ended.status is OK else f"{ended.status} {ended.reason}"
+            traces.append(_trace(step, task, traceparent, error, ran, batch.why))
     if traces:
         step.out.append(RecordTraces(tuple(traces)))
+
+
+def record_drop(step: Step, task: TaskState, reason: Reason, why: Why | None = None) -> None:
+    """The span of a task that waited and is not worth running any more, if its event is traced."""
+    traceparent = traceparent_of(task)
+    if traceparent:
+        error = f"{Status.DEADLINE_EXCEEDED} {reason}"
+        step.out.append(RecordTraces((_trace(step, task, traceparent, error, None, why),)))
+
+
+def _trace(
+    step: Step, task: TaskState, traceparent: str, error: str, ran: TaskRan | None, why: Why | None
+) -> TaskTrace:
+    event = task.cascade.event
+    return TaskTrace(
+        task.plan.id.name,
+        event.id,
+        event.priority,
+        traceparent,
+        event.traceparent,
+        task.created_at,
+        task.queued_at,
+        step.now,
+        error,
+        task.home,
+        task.deaths + task.pauses,
+        ran,
+        why,
+    )
