@@ -20,13 +20,15 @@ from covey.services.scheduler.core.contention import Why
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.served import Served
 from covey.services.scheduler.core.shared import Shared
-from covey.services.scheduler.core.weights import Balance, Weight
+from covey.services.scheduler.core.weights import Balance, GroupUse, Weight
 
 
 class Limits(NamedTuple):
     """Bounds and patience. Times in seconds."""
 
     tasks_open_max: int = 100_000
+    kept_for_high: float = 0.1
+    """Share of that which LOW events leave to HIGH ones."""
     cascade_tasks_max: int = 10_000
     outcomes_max: int = 10_000
     declarations_max: int = 4
@@ -320,15 +322,6 @@ class Foresight:
 
     event: bytes = b""
     tasks: list[tuple[StagePlan, dict[str, str | int], str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class GroupUse:
-    """What is known of a group's weight, for placement."""
-
-    objects: int = 0
-    size: int = 0
-    uses: int = 0
 
 
 @dataclass(slots=True)
