@@ -12,7 +12,8 @@ from covey.messages import BatchReport, CancelEvent, RunBatch, Task, TaskReport,
 from covey.model import Event, ObjectRef, Priority
 from covey.profiles import LatencyTable
 from covey.services.scheduler.app import shared_of
-from covey.services.scheduler.core.contention import Load
+from covey.services.scheduler.core.commands import RecordTraces, TaskTrace
+from covey.services.scheduler.core.contention import Load, Rule
 from covey.services.scheduler.core.guessing import FIRST_S
 from covey.services.scheduler.core.provision import Curve
 from covey.services.scheduler.core.shared import Shared
@@ -255,7 +256,7 @@ def test_reports_teach_how_long_batches_take() -> None:
         reports = tuple(found.report(batch, task) for task in batch.tasks)
         found.tell(PeerSaid(peer, BatchReport(key, batch.epoch, reports, compute_s=2 * SECONDS, store_s=0.01)))
     found.submit(frame(99, now=found.now))
-    why = next(iter(found.core.state.batches.values())).why
+    why = next(iter(found.core.state.batches.values())).tasks[0].why
     assert why is not None
     assert why.predicted_s == pytest.approx(2 * SECONDS + 0.02, rel=0.1)
 
@@ -321,6 +322,49 @@ def test_a_batch_in_which_a_task_failed_teaches_nothing() -> None:
     found.tell(PeerSaid(peer, BatchReport(key, batch.epoch, (failed,), compute_s=1.0)))
     assert shared_in(found).profiles[MODEL].curve.mean_s(1) == FIRST_S
     assert found.outcomes["e0"].reason is Reason.STAGE_FAILED
+
+
+# --- what traces tell ------------------------------------------------------------------------------------------------
+
+TRACED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def traces(world: SchedulerWorld) -> list[TaskTrace]:
+    return [task for command in world.commands if isinstance(command, RecordTraces) for task in command.tasks]
+
+
+def test_a_batch_s_reason_is_in_the_trace_of_each_of_its_tasks() -> None:
+    """Rule, prediction, and what ran beside it; also of a probe or a drop, which tells why it did not run."""
+    found = world(lanes=2)
+    found.submit(frame(0, LOW, traceparent=TRACED))
+    found.submit(frame(1, traceparent=TRACED))
+    finish(found)
+    finish(found)
+    low, high = traces(found)
+    assert low.why is not None
+    assert high.why is not None
+    assert (low.why.rule, high.why.rule) == (Rule.FITS, Rule.SOONEST)
+    assert high.why.beside == (Load(MODEL, 1, LOW),)
+    assert high.ran is not None
+    assert (high.ran.worker, high.ran.node, high.ran.batch_size) == ("w0", "n0", 1)
+
+    found.submit(frame(2, budget_s=0.01, now=found.now, traceparent=TRACED))
+    dropped = traces(found)[-1]
+    assert dropped.why is not None
+    assert (dropped.why.rule, dropped.ran) == (Rule.HOPELESS, None)
+    assert dropped.error == "DEADLINE_EXCEEDED PREDICTED_LATE"
+    assert len(traces(found)) == 3, "each task has one span"
+
+
+def test_an_event_that_ends_early_has_spans_of_what_was_open() -> None:
+    """One task runs and one waits when their clients take the events back."""
+    found = world(declaration=declared(batch_max=1))
+    found.submit(frame(0, traceparent=TRACED), frame(1, traceparent=TRACED), frame(2))
+    found.tell(*[PeerSaid(GATEWAY, CancelEvent(SCOPE, name)) for name in ("e0", "e1", "e2")])
+    running, waiting = traces(found)
+    assert running.ran is not None
+    assert waiting.ran is None
+    assert {running.error, waiting.error} == {"CANCELLED CANCELLED"}
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from covey.services.scheduler.core.queues import any_waits, count, head, live, p
 from covey.services.scheduler.core.requesting import arrive as request
 from covey.services.scheduler.core.state import DISPATCHED, QUEUED, Batch, Queue, StageId, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
-from covey.services.scheduler.core.tracing import record_drop, traceparent_of
+from covey.services.scheduler.core.tracing import traceparent_of
 from covey.services.scheduler.core.weighing import note_reads
 from covey.services.scheduler.core.windows import arrive
 
@@ -173,7 +173,6 @@ def _gather(step: Step, queue: Queue, tasks: list[TaskState], size_max: int, dro
         heapq.heappop(queue)
         reason = drop_reason(step.state, task, predicted_s, step.now)
         if reason is not Reason.NONE:
-            record_drop(step, task, reason)
             drop(step, task, Status.DEADLINE_EXCEEDED, reason, late_message(task.plan, reason))
             continue
         tasks.append(task)

@@ -41,6 +41,7 @@ from covey.services.scheduler.core.state import (
     Urgency,
 )
 from covey.services.scheduler.core.step import Step, move
+from covey.services.scheduler.core.tracing import record_unreported
 from covey.services.scheduler.core.weighing import note_emissions
 
 TIMERS_SPARE = 1_000
@@ -197,6 +198,7 @@ def drop(step: Step, task: TaskState, status: Status, reason: Reason, message: s
         cascade.forgiven = cascade.forgiven or (status, reason, message)
     elif cascade.failure is None:
         cascade.failure = (status, reason, message)
+    record_unreported(step, (task,), status, reason)
     _close(step, task, None)
     _settle(step, cascade)
 
@@ -304,6 +306,8 @@ def fire_overdue(step: Step, cascade: Cascade) -> None:
 def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, message: str) -> None:
     """End a cascade now, whatever of it is still open."""
     state = step.state
+    if cascade.tasks and cascade.event.traceparent:
+        record_unreported(step, cascade.tasks.values(), status, reason)
     _call_off(step, cascade)
     del state.cascades[cascade.identity]
     state.reserved -= cascade.reserved

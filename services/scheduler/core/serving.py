@@ -20,7 +20,6 @@ from covey.services.scheduler.core.provision import Backlog, Choice
 from covey.services.scheduler.core.served import Replica, Served, ServedStage
 from covey.services.scheduler.core.state import Batch, TaskState
 from covey.services.scheduler.core.step import Step
-from covey.services.scheduler.core.tracing import record_drop
 
 SOON_S = 0.0001
 """Nobody wakes for less."""
@@ -77,7 +76,6 @@ def _carry_out(step: Step, served: Served, stage: ServedStage, choice: Choice, d
         if number in stage.waiting:  # else it has fallen with another
             task = state.tasks[number]
             reason = Reason.LATE if task.cascade.event.deadline <= step.now else Reason.PREDICTED_LATE
-            record_drop(step, task, reason)
             drop(step, task, Status.DEADLINE_EXCEEDED, reason, late_message(task.plan, reason))
     tasks = _together([state.tasks[number] for number in choice.run if number in stage.waiting])
     if tasks:

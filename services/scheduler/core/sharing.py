@@ -24,7 +24,6 @@ from covey.services.scheduler.core.requesting import arrive, give_back, start
 from covey.services.scheduler.core.shared import Shared
 from covey.services.scheduler.core.state import QUEUED, Batch, Limits, TaskState, Worker
 from covey.services.scheduler.core.step import Step
-from covey.services.scheduler.core.tracing import record_drop
 
 
 def shared_devices(curves: Mapping[str, Curve], limits: Limits) -> Shared:
@@ -53,7 +52,7 @@ def _let_go(step: Step, shared: Shared, condemned: contention.Drop, drop: Drop) 
     if task is None or give_back(shared, task, step.now):  # it has fallen with another, or has time of its own
         return
     reason = Reason.LATE if condemned.why.rule is Rule.EXPIRED else Reason.PREDICTED_LATE
-    record_drop(step, task, reason, condemned.why)
+    task.why = condemned.why
     drop(step, task, Status.DEADLINE_EXCEEDED, reason, late_message(task.plan, reason))
 
 
@@ -69,10 +68,11 @@ def _start(step: Step, shared: Shared, launch: Launch) -> None:
     if not together:  # drops of this round have ended their cascades
         shared.policy.failed(launch.batch, step.now)
         return
+    for task in together:
+        task.why = launch.why
     worker = state.workers[launch.device]
     away = together[0].home not in (worker.node, ANYWHERE)
     batch = send_batch(step, worker, together, away)
-    batch.why = launch.why
     shared.running[batch.number] = launch
 
 

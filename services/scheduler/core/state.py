@@ -190,6 +190,8 @@ class TaskState:
     weight: Weight | None = None
     """Of its root group, once `weighed`; None if that is not worth a record."""
     weighed: bool = False
+    why: Why | None = None
+    """It was sent, or dropped, as a policy of priorities says."""
     repeats: bool = False
     """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
 
@@ -280,8 +282,6 @@ class Batch:
     dispatched_at: float
     away: bool = False
     """It runs on another node than the one that holds its data."""
-    why: Why | None = None
-    """As a policy of priorities says, where there is one."""
 
 
 @dataclass(slots=True)
