@@ -15,8 +15,9 @@ done = app.pool("/done/{n:int}", codec="bytes", transient=True)
 
 SIDE = 256
 MATRIX = np.full((SIDE, SIDE), 1.0 / SIDE, np.float32)
-QUESTION, JOB = 8, 64
-"""Products of two such matrices: some 5 ms and 40 ms of one core, in which the interpreter is free."""
+QUESTION, JOB = 16, 256
+"""Products of two such matrices: some 5 ms and 80 ms of one core, in which the interpreter is free. Ten times what two
+lanes carry of those jobs is few enough events for a mesh on the same cores."""
 
 
 def multiply(times: int) -> bytes:

@@ -42,6 +42,8 @@ WARM = 60
 """Events of each priority, one after the other, before anything is measured: the scheduler learns, and so do we."""
 HIGH_DEADLINE_S, LOW_DEADLINE_S = 2.0, 4.0
 """So long that HIGH is not dropped, and that LOW's queue is long."""
+PARTS = ("queue", "fetch", "wait", "compute", "store", "mesh")
+"""As the outcome tells, and the rest: client, gateway, scheduler, and the ways between."""
 KEYS = {Priority.HIGH: "/questions/{}", Priority.LOW: "/jobs/{}"}
 
 
@@ -51,8 +53,13 @@ class Ended(NamedTuple):
     at: float
     latency_s: float
     """From when it was due; infinite for one that was not answered."""
-    compute_s: float
     status: str
+    parts: tuple[float, ...]
+    """What of it was spent where, by `PARTS`."""
+
+    @property
+    def compute_s(self) -> float:
+        return self.parts[3]
 
 
 class Load(NamedTuple):
@@ -89,6 +96,8 @@ async def measured(address: str, seconds: float, pool: Executor) -> tuple[Flood,
         "low_alone_ms": 1e3 * alone_s[Priority.LOW],
         "high_rate": high.rate,
         "low_rate": low.rate,
+        "slowest_high_unloaded_ms": _of_the_slowest(calm),
+        "slowest_high_ms": _of_the_slowest(beside),
         "high": dict(Counter([each.status for each in beside])),
         "low": dict(Counter([each.status for each in flood])),
         "low_answered_rate": len(answered) / seconds,
@@ -108,7 +117,7 @@ async def _warm(address: str) -> dict[Priority, float]:
             outcomes = [
                 await client.send(key.format(number), b"", deadline_s=10.0, priority=priority) for number in range(WARM)
             ]
-            found[priority] = statistics.median(map(_compute_s, outcomes))
+            found[priority] = statistics.median([outcome.stages[0].compute_s for outcome in outcomes])
     return found
 
 
@@ -131,7 +140,9 @@ async def _send(address: str, load: Load) -> list[Ended]:
         outcome, now = done.result(), clock.now()
         is_answered = outcome.status is covey.Status.OK
         status = "OK" if is_answered else f"{outcome.status} {outcome.reason}"
-        found.append(Ended(now, now - due_at if is_answered else math.inf, _compute_s(outcome), status))
+        spent = _spent(outcome)
+        parts = (*spent, now - due_at - sum(spent))
+        found.append(Ended(now, now - due_at if is_answered else math.inf, status, parts))
 
     async with covey.connect(address) as client, client.stream(in_flight_max=100_000) as stream:
         with Alarm() as alarm:
@@ -147,8 +158,20 @@ async def _send(address: str, load: Load) -> list[Ended]:
     return found
 
 
-def _compute_s(outcome: Outcome) -> float:
-    return sum([stage.compute_s for stage in outcome.stages])
+def _spent(outcome: Outcome) -> tuple[float, ...]:
+    """Of the one stage that an event has here, if it came so far."""
+    stage = outcome.stages[0] if outcome.stages else None
+    if stage is None:
+        return (0.0,) * 5
+    return stage.queue_s, stage.fetch_s, stage.wait_s, stage.compute_s, stage.store_s
+
+
+def _of_the_slowest(ended: Sequence[Ended]) -> dict[str, float]:
+    """What the slowest hundredth spent where, on average, in ms."""
+    slowest = sorted(ended, key=lambda each: -each.latency_s)[: max(1, len(ended) // 100)]
+    return {
+        name: round(1e3 * statistics.fmean([each.parts[at] for each in slowest]), 1) for at, name in enumerate(PARTS)
+    }
 
 
 async def run(seconds: float, ordinary: bool, folder: Path) -> dict[str, Any]:
