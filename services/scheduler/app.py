@@ -40,7 +40,7 @@ from covey.wire.server import serve
 async def run_scheduler(settings: SchedulerSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled; then finish what is open, for as long as the grace lasts."""
     clock = MonotonicClock()
-    serving, shared = serving_of(settings), shared_of(settings)
+    shared, serving = shared_of(settings), serving_of(settings)
     name = settings.id or f"scheduler-{secrets.token_hex(4)}"
     trace_to = Path(settings.trace_to) if settings.trace_to else None
     async with exporting("scheduler", name, trace_to) as telemetry, valkey_client(settings.redis_url) as client:
