@@ -62,9 +62,8 @@ class SchedulerProcess(Process[Stimulus, Command]):
         """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch. `priorities`: the
         policy of priorities says what runs, as `COVEY_PRIORITIES` has it."""
         name = f"scheduler-{epoch}"
-        kept = limits or Limits()
-        shared = shared_devices({}, kept) if priorities else None
-        core = Scheduler(kept, name, policy, world.random(name), serving, shared)
+        shared = shared_devices({}) if priorities else None
+        core = Scheduler(limits or Limits(), name, policy, world.random(name), serving, shared)
         super().__init__(world, name, f"host-{name}", core, observer)
         self.epoch = epoch
         self._network = network

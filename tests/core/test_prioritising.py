@@ -1,6 +1,7 @@
 """What runs next on devices that two priorities share."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -232,9 +233,22 @@ def test_a_batch_that_failed_frees_its_slot_and_teaches_nothing() -> None:
     assert started(one.choose(0.001)) == [("short", 1, HIGH, 0)]
 
 
-def test_one_in_so_many_hopeless_tasks_is_run_as_a_probe() -> None:
-    """Without probes what is predicted late is never run, and a prediction that is too long stays so."""
-    for every, expected in ((0, []), (3, [Rule.PROBE])):
-        one = policy(rules=Rules(probe_every=every))
-        found = [rule for _ in range(4) for rule in rules_of(ask(one, "long", HIGH, 0.001))]
-        assert [rule for rule in found if rule is not Rule.HOPELESS] == expected
+def test_what_has_not_run_for_long_is_probed() -> None:
+    """A prediction that is too long would never be corrected: once a second, one hopeless task is run all the same."""
+    for probe_s, expected in ((math.inf, []), (1.0, [1.0, 2.0])):
+        one = policy(rules=Rules(probe_s=probe_s))
+        found = []
+        for step in range(1, 29):
+            now = step / 10
+            for launch in ask(one, "long", HIGH, 0.001, now).launches:
+                found.append(now)
+                assert launch.why.rule is Rule.PROBE
+                one.ended(Report(launch.batch, 0.0, 0.02, 0.0), now + 0.02)
+        assert found == expected
+
+
+def test_a_probe_makes_nobody_late() -> None:
+    """Where the only device has a HIGH batch that would be pushed late, there is none."""
+    one = policy(rules=Rules(probe_s=0.0))
+    assert rules_of(ask(one, "long", HIGH, 0.025)) == [Rule.SOONEST]
+    assert rules_of(ask(one, "loud", LOW, 0.001)) == [Rule.HOPELESS]

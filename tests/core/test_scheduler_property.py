@@ -43,7 +43,7 @@ class SchedulerUnderRandomEvents(RuleBasedStateMachine):
         timeout_s = 0.3 if missing is Missing.FIRE else 0.0
         declaration = collisions(missing, timeout_s, batch_max)
         limits = Limits(tasks_open_max=60, silence_s_max=1e9)
-        shared = shared_devices({}, limits) if priorities else None
+        shared = shared_devices({}) if priorities else None
         self.world = SchedulerWorld(limits, declaration, workers=2, nodes=2, lanes=lanes, shared=shared)
         self.submitted: list[str] = []
         self.last_peer = 1_000

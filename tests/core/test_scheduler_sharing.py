@@ -18,7 +18,6 @@ from covey.services.scheduler.core.guessing import FIRST_S
 from covey.services.scheduler.core.provision import Curve
 from covey.services.scheduler.core.shared import Shared
 from covey.services.scheduler.core.sharing import shared_devices
-from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import Declared, PeerLost, PeerSaid, WorkerConnected
 from covey.services.scheduler.settings import SchedulerSettings
 from tests.builders import SCOPE
@@ -71,7 +70,7 @@ def world(
     declaration: Declaration | None = None,
     kept: tuple[int, int] = (0, 0),
 ) -> SchedulerWorld:
-    shared = shared_devices(curves() if known is None else known, Limits())
+    shared = shared_devices(curves() if known is None else known)
     declaration = declaration or declared()
     return SchedulerWorld(
         workers=workers, lanes=lanes, declaration=declaration, emits=state_of, shared=shared, kept=kept

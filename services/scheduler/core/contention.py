@@ -121,7 +121,7 @@ class Rule(enum.Enum):
     FITS = "LOW, where it ends in time, no HIGH that runs is pushed late, and the reserve for HIGH remains"
     FLOOR = "LOW, whose share of the window is below its floor"
     ORDER = "next in the order of its queue"
-    PROBE = "predicted late even alone: one in so many runs all the same, so that predictions are corrected"
+    PROBE = "predicted late even alone: run all the same, since nothing of its stage has been for a while"
     EXPIRED = "its deadline has passed"
     HOPELESS = "predicted late on every device, even alone"
 

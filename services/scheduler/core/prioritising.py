@@ -13,6 +13,7 @@ must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strai
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -64,9 +65,9 @@ class Rules(NamedTuple):
     window_s: float = 1.0
     chunk_bytes: int = 2_000_000
     """What LOW copies are cut in by the engine; 0: they are not."""
-    probe_every: int = 0
-    """One in so many tasks that are predicted late even alone runs all the same, so that predictions stay alive; 0:
-    none does."""
+    probe_s: float = math.inf
+    """A task that is predicted late even alone runs all the same, if nothing of its model has for so long: a prediction
+    that is too long would keep itself alive."""
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ class Prioritised:
         self._numbers = count(1)
         self._spent: deque[tuple[float, Priority, float]] = deque()
         self._work_s = [0.0, 0.0]
-        self._condemned = 0
+        self._started_at: dict[str, float] = {}
 
     @property
     def devices(self) -> Mapping[int, Occupancy]:
@@ -201,15 +202,10 @@ class Prioritised:
 
     def _probed(self, line: Line, now: float) -> Place | None:
         """Where the head of a line runs though it is hopeless, if a probe is due and there is room for one."""
-        self._condemned += 1
-        if not self._rules.probe_every or self._condemned < self._rules.probe_every:
+        if now < self._started_at.get(line.model, 0.0) + self._rules.probe_s:
             return None
-        for number in self._open(line):
-            place = self._placed(line, number, 1, now)
-            if place is not None:
-                self._condemned = 0
-                return place
-        return None
+        places = (self._placed(line, number, 1, now) for number in self._open(line))
+        return next((place for place in places if place is not None), None)
 
     def _waiting(self, priority: Priority) -> list[Line]:
         """The lines of a priority in which something waits, the most urgent first."""
@@ -318,6 +314,7 @@ class Prioritised:
         batch = next(self._numbers)
         device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
         self._device_of[batch] = place.device
+        self._started_at[line.model] = now
         work_s = self._slowdowns.solo_s(place.load)
         self._spent.append((now, line.priority, work_s))
         self._work_s[line.priority] += work_s

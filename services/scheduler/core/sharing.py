@@ -22,15 +22,18 @@ from covey.services.scheduler.core.promising import Promises
 from covey.services.scheduler.core.provision import Curve
 from covey.services.scheduler.core.requesting import arrive, give_back, start
 from covey.services.scheduler.core.shared import Shared
-from covey.services.scheduler.core.state import QUEUED, Batch, Limits, TaskState, Worker
+from covey.services.scheduler.core.state import QUEUED, Batch, TaskState, Worker
 from covey.services.scheduler.core.step import Step
 
+PROBE_S = 1.0
+"""How long a stage may be taken for too slow before that is tried again."""
 
-def shared_devices(curves: Mapping[str, Curve], limits: Limits) -> Shared:
+
+def shared_devices(curves: Mapping[str, Curve]) -> Shared:
     """Nobody is there yet. `curves`: model -> how long it takes alone, of what was measured beforehand."""
     profiles: dict[str, ModelProfile] = {}
     slowdowns = Interference(profiles)
-    policy = Prioritised(profiles, 0, slowdowns, Promises(), Rules(probe_every=limits.probe_every))
+    policy = Prioritised(profiles, 0, slowdowns, Promises(), Rules(probe_s=PROBE_S))
     return Shared(policy, profiles, curves)
 
 
