@@ -38,6 +38,8 @@ class Learning(NamedTuple):
 Vector = tuple[float, ...]
 Features = tuple[float, float, float, float, float, float, float, float]
 ALONE: Features = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+COMPANIES_MAX = 20_000
+"""Batches and neighbours whose features are kept at hand."""
 START = (1.0, 0.05, 0.0, 0.0, 0.4, 0.1, 0.5, 0.3)
 """Weights before anything was seen: two that both want a resource wait for one another."""
 
@@ -124,6 +126,8 @@ class Interference:
         key = (load, others)
         found = self._features.get(key)
         if found is None:
+            if len(self._features) >= COMPANIES_MAX:
+                self._features.clear()
             found = self._features[key] = features(self._profiles, load, others)
         return found
 

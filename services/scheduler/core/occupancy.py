@@ -18,6 +18,8 @@ from covey.services.scheduler.core.transfer import CopyCost, CopyQueue
 
 OVERDUE = 0.03
 """Share of its work that a batch has left at least, as long as it is not reported."""
+SPANS_MAX = 256
+"""Batches that are remembered because they ran beside one that still runs: it may hang."""
 
 
 @dataclass(slots=True, eq=False)
@@ -184,7 +186,7 @@ class Occupancy:
         overlaps = overlaps_of(begins, computed_at, beside)
         self._spans.append(Span(ended.load, begins, computed_at))
         oldest = min([each.began_at for each in self.running.values()], default=math.inf)
-        self._spans = [span for span in self._spans if span.ends > oldest]
+        self._spans = [span for span in self._spans[-SPANS_MAX:] if span.ends > oldest]
         return ended, overlaps
 
     def forget(self, batch: int, now: float) -> None:
