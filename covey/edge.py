@@ -8,9 +8,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from covey.declaration import Declaration
-from covey.errors import CoveyError
+from covey.errors import CoveyError, InvalidArgument
 from covey.model import Node, Priority, Scope
 from covey.values import dataclass
+
+
+def priority_from_triton(value: int) -> Priority:
+    """What the request parameter `priority` of Triton Inference Server means here: 1 is the highest, and larger numbers
+    are lower; 0 stands for the server's default, which is HIGH here. Raises InvalidArgument for a negative one."""
+    if value < 0:
+        raise InvalidArgument(f"a priority is 0, for the default, or 1 and more, not {value}")
+    return Priority.HIGH if value <= 1 else Priority.LOW
 
 
 class EventName(NamedTuple):

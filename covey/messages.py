@@ -170,6 +170,10 @@ class WorkerJoined:
     epoch: int = 0
     loaded: tuple[str, ...] = ()
     """By lane: the stage whose model an earlier leader had it load, as `<pipeline>/<stage>`; empty: none."""
+    high_lanes: int = 0
+    """Of `lanes`, those that are kept for HIGH, ..."""
+    low_lanes: int = 0
+    """... and for LOW; the others take any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,16 @@ class Attribute(enum.StrEnum):
     BYTES = "covey.bytes"
     OBJECTS = "covey.objects"
     QUEUED_S = "covey.queued_s"
+    HELD_S = "covey.held_s"  # of QUEUED_S: behind another task of the same state, or running in vain
+    HOME = "covey.home"
+    ATTEMPTS = "covey.attempts"
+    RULE = "covey.why.rule"
+    PREDICTED_S = "covey.why.predicted_s"
+    PROMISED_S = "covey.why.promised_s"
+    SPARE_S = "covey.why.spare_s"
+    SLOWDOWN = "covey.why.slowdown"
+    BESIDE = "covey.why.beside"
+    HARM = "covey.why.harm"
     CACHE = "covey.cache"
 
 

@@ -47,6 +47,10 @@ class Ways:
     serving: Serving | None = None
     """The pipeline is provisioned, and so."""
     scheduler: SchedulerLimits = SchedulerLimits()
+    priorities: bool = False
+    """What runs where is said by the policy of priorities."""
+    kept_lanes: bool = False
+    """A worker's first lane is kept for HIGH and the others for LOW, as on CUDA."""
 
 
 class Watcher(Protocol):
@@ -148,6 +152,7 @@ class Mesh:
             self.ways.policy,
             self.ways.serving,
             self.ways.scheduler,
+            self.ways.priorities,
         )
 
     def crash_leader(self, back_after_s: float, told: bool = True) -> None:
@@ -183,6 +188,8 @@ class Mesh:
     def _worker(self, name: str) -> WorkerProcess:
         node = self.nodes[self.workers.index(name) % len(self.nodes)]
         lanes: tuple[Priority | None, ...] = (None,) * self.size.lanes
+        if self.ways.kept_lanes:
+            lanes = (Priority.HIGH, *[Priority.LOW] * max(1, self.size.lanes - 1))
         identity = Identity(name, node, "simulated", lanes, (self.traffic.declaration,))
         device = Device(self._tables, self.world.random(f"{name} at {self.world.now}"), self._cold_s)
         return WorkerProcess(

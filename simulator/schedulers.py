@@ -20,6 +20,7 @@ from covey.services.scheduler.core.commands import (
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.served import Serving
+from covey.services.scheduler.core.sharing import shared_devices
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -56,10 +57,13 @@ class SchedulerProcess(Process[Stimulus, Command]):
         policy: Policy | None = None,
         serving: Serving | None = None,
         limits: Limits | None = None,
+        priorities: bool = False,
     ) -> None:
-        """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch."""
+        """`roster` has (kind of link, name); `superseded` is told of this process and a later epoch. `priorities`: the
+        policy of priorities says what runs, as `COVEY_PRIORITIES` has it."""
         name = f"scheduler-{epoch}"
-        core = Scheduler(limits or Limits(), name, policy, world.random(name), serving)
+        shared = shared_devices({}) if priorities else None
+        core = Scheduler(limits or Limits(), name, policy, world.random(name), serving, shared)
         super().__init__(world, name, f"host-{name}", core, observer)
         self.epoch = epoch
         self._network = network

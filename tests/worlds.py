@@ -27,6 +27,7 @@ from covey.services.scheduler.core.invariants import check_invariants
 from covey.services.scheduler.core.machine import Scheduler
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.served import Serving
+from covey.services.scheduler.core.shared import Shared
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -77,9 +78,12 @@ class SchedulerWorld:
     epoch: int = 1
     policy: Policy = Policy()
     serving: Serving | None = None
+    shared: Shared | None = None
+    kept: tuple[int, int] = (0, 0)
+    """Lanes of each worker that are kept for HIGH, and for LOW."""
 
     def __post_init__(self) -> None:
-        self.core = Scheduler(self.limits, policy=self.policy, served=self.serving)
+        self.core = Scheduler(self.limits, policy=self.policy, served=self.serving, shared=self.shared)
         self.outcomes: dict[str, Outcome] = {}
         self.answers: list[Outcome] = []
         self.batches: dict[int, tuple[int, RunBatch]] = {}
@@ -104,7 +108,8 @@ class SchedulerWorld:
     def join_worker(self, number: int, peer: int | None = None) -> None:
         node = f"n{number % max(self.nodes, 1)}"
         peer = WORKER + number if peer is None else peer
-        self.tell(WorkerConnected(peer, WorkerJoined(f"w{number}", node, "cpu", self.lanes, ())))
+        joined = WorkerJoined(f"w{number}", node, "cpu", self.lanes, (), 0, (), *self.kept)
+        self.tell(WorkerConnected(peer, joined))
 
     def tell(self, *stimuli: Stimulus) -> Sequence[Command]:
         """Hand stimuli to the core, check its invariants, and note what it commands."""

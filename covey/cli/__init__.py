@@ -19,6 +19,7 @@ _MODULES = {
     "pin": "covey.cli.pin",
     "unpin": "covey.cli.pin",
     "profile": "covey.cli.profile",
+    "explain": "covey.cli.explain",
 }
 """Subcommand -> the module that has a function, or a group of subcommands, of that name."""
 

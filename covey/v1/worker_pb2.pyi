@@ -50,7 +50,7 @@ class WorkerToScheduler(_message.Message):
     def __init__(self, joined: _Optional[_Union[WorkerJoined, _Mapping]] = ..., report: _Optional[_Union[BatchReport, _Mapping]] = ..., beat: _Optional[_Union[_objects_pb2.Beat, _Mapping]] = ..., ready: _Optional[_Union[LaneReady, _Mapping]] = ...) -> None: ...
 
 class WorkerJoined(_message.Message):
-    __slots__ = ("worker", "node", "device", "lanes", "stages", "epoch", "loaded")
+    __slots__ = ("worker", "node", "device", "lanes", "stages", "epoch", "loaded", "high_lanes", "low_lanes")
     WORKER_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +58,8 @@ class WorkerJoined(_message.Message):
     STAGES_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     LOADED_FIELD_NUMBER: _ClassVar[int]
+    HIGH_LANES_FIELD_NUMBER: _ClassVar[int]
+    LOW_LANES_FIELD_NUMBER: _ClassVar[int]
     worker: str
     node: str
     device: str
@@ -65,7 +67,9 @@ class WorkerJoined(_message.Message):
     stages: _containers.RepeatedScalarFieldContainer[str]
     epoch: int
     loaded: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, worker: _Optional[str] = ..., node: _Optional[str] = ..., device: _Optional[str] = ..., lanes: _Optional[int] = ..., stages: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ..., loaded: _Optional[_Iterable[str]] = ...) -> None: ...
+    high_lanes: int
+    low_lanes: int
+    def __init__(self, worker: _Optional[str] = ..., node: _Optional[str] = ..., device: _Optional[str] = ..., lanes: _Optional[int] = ..., stages: _Optional[_Iterable[str]] = ..., epoch: _Optional[int] = ..., loaded: _Optional[_Iterable[str]] = ..., high_lanes: _Optional[int] = ..., low_lanes: _Optional[int] = ...) -> None: ...
 
 class Field(_message.Message):
     __slots__ = ("name", "text", "number")

@@ -17,9 +17,12 @@ from covey.runtime import run
 from covey.services.scheduler.core.choosing import AdaptiveDrop
 from covey.services.scheduler.core.estimating import CascadeEstimator, Mean, StageEstimator
 from covey.services.scheduler.core.machine import Scheduler
-from covey.services.scheduler.core.provision import Edge, Pipeline, Profile, Provisioner
+from covey.services.scheduler.core.provision import Curve, Edge, Pipeline, Profile, Provisioner
 from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable, Rule
+from covey.services.scheduler.core.requesting import model_named
 from covey.services.scheduler.core.served import Serving
+from covey.services.scheduler.core.shared import Shared
+from covey.services.scheduler.core.sharing import shared_devices
 from covey.services.scheduler.metadata import ValkeyMetadata
 from covey.services.scheduler.metrics import measure
 from covey.services.scheduler.servicer import services
@@ -37,11 +40,11 @@ from covey.wire.server import serve
 async def run_scheduler(settings: SchedulerSettings, neighbours: Neighbours | None = None) -> None:
     """Serve until cancelled; then finish what is open, for as long as the grace lasts."""
     clock = MonotonicClock()
-    serving = serving_of(settings)
+    shared, serving = shared_of(settings), serving_of(settings)
     name = settings.id or f"scheduler-{secrets.token_hex(4)}"
     trace_to = Path(settings.trace_to) if settings.trace_to else None
     async with exporting("scheduler", name, trace_to) as telemetry, valkey_client(settings.redis_url) as client:
-        core = Scheduler(settings.limits, name, settings.policy, Random(), serving)
+        core = Scheduler(settings.limits, name, settings.policy, Random(), serving, shared)
         shell = SchedulerShell(
             name,
             core,
@@ -90,6 +93,23 @@ def serving_of(settings: SchedulerSettings) -> Serving | None:
     pipeline = provisioned_pipeline(measured, settings.objective_s or measured.objective_s)
     provisioner = provisioner_of(pipeline, settings.replicas_max, kind, settings.headroom, settings.reserve)
     return Serving(Scope(settings.tenant, measured.name), pipeline, provisioner, AdaptiveDrop(pipeline))
+
+
+def shared_of(settings: SchedulerSettings) -> Shared | None:
+    """The policy of priorities, if the settings ask for it. Raises InvalidArgument."""
+    if not settings.priorities:
+        return None
+    if settings.profile is not None:
+        raise InvalidArgument(
+            "COVEY_PRIORITIES and COVEY_PROFILE exclude one another: a provisioned lane serves one stage, so there is "
+            "nothing to share by priority. What stages take alone is told by COVEY_PRIORITY_PROFILE"
+        )
+    curves: dict[str, Curve] = {}
+    if settings.priority_profile is not None:
+        measured = read_profile(settings.priority_profile)
+        scope = Scope(settings.tenant, measured.name)
+        curves = {model_named(scope, name): each.table for name, each in measured.stages.items()}
+    return shared_devices(curves)
 
 
 def provisioner_of(

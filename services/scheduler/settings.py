@@ -31,6 +31,10 @@ class SchedulerSettings:
     times the load that is expected, and at most `replicas_max` replicas in all, whether or not there are workers for
     them. A rise by `reserve` of what those could carry beyond the present load is reckoned with before any was seen; 0:
     no rise is.
+
+    With `priorities`, what runs next on which worker is said by the policy of priorities, which predicts how long
+    batches take beside one another; `priority_profile`, a file that `covey profile` has written, tells it how long
+    stages take alone, which it finds out by itself otherwise. See docs/priorities.md.
     """
 
     redis_url: str
@@ -55,6 +59,8 @@ class SchedulerSettings:
     headroom: float = 1.1
     reserve: float = Rule().reserve
     replicas_max: int = 64
+    priorities: bool = False
+    priority_profile: Path | None = None
 
     @property
     def limits(self) -> Limits:

@@ -55,6 +55,7 @@ from covey.services.scheduler.core.stimuli import (
     WorkerConnected,
 )
 from covey.services.scheduler.metadata import Metadata
+from covey.services.scheduler.spans import attributes_of
 from covey.telemetry import Attribute, Attributes, Metric, SpanName, Tracer
 
 log = logging.getLogger(__name__)
@@ -289,18 +290,12 @@ class SchedulerShell:
         """A span of the wall clock from instants of the monotonic one."""
         wall_ns, now = wall_time_ns(), self._clock.now()
         start_ns, end_ns = (wall_ns - int((now - at) * 1e9) for at in (task.ready_at, task.ended_at))
-        attributes: Attributes = {
-            Attribute.STAGE: task.stage,
-            Attribute.EVENT: task.event_id,
-            Attribute.BATCH_SIZE: task.batch_size,
-            Attribute.QUEUED_S: task.dispatched_at - task.ready_at,
-        }
         self._tracer.finish(
             SpanName.SCHEDULE,
             task.traceparent,
             start_ns,
             end_ns,
             parent=task.parent,
-            attributes=attributes,
+            attributes=attributes_of(task),
             error=task.error,
         )

@@ -7,7 +7,7 @@ import pytest
 from covey.declaration import PoolDeclaration
 from covey.errors import Moved, Reason, Status, Unavailable
 from covey.messages import GatewayJoined, OutcomeReady, StoreAgain, SubmitEvent, View
-from covey.model import INLINE_BYTES_MAX, GroupId, Outcome, Placement, Scope, emission_id, event_identity
+from covey.model import INLINE_BYTES_MAX, GroupId, Outcome, Placement, Priority, Scope, emission_id, event_identity
 from covey.services.gateway.core import admission, state
 from covey.services.gateway.core.commands import AnswerCancel, Deliver, HangUp, StorePayload
 from covey.services.gateway.core.state import IllegalMove, Limits
@@ -157,6 +157,19 @@ def test_open_events_are_bounded() -> None:
     world.send(3, id="b")
 
     assert world.submitted() == ["a", "b"]
+
+
+def test_low_events_leave_room_to_high_ones() -> None:
+    """Of ten places, and of a hundred bytes, LOW gets nine tenths; HIGH may have the rest."""
+    for limits, size in ((Limits(open_max=10), 1), (Limits(open_bytes_max=100), 10)):
+        world = World.following(limits=limits)
+        for call in range(9):
+            world.send(call, id=f"low{call}", payload=b"x" * size, priority=Priority.LOW)
+        world.send(10, id="one-too-many", payload=b"x" * size, priority=Priority.LOW)
+        world.send(11, id="high", payload=b"x" * size)
+
+        assert world.verdict(10) == (Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED)
+        assert world.submitted() == [*[f"low{call}" for call in range(9)], "high"]
 
 
 def test_open_bytes_are_bounded() -> None:

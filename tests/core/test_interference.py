@@ -56,6 +56,26 @@ def test_parts_of_a_batch_count_by_the_work_that_was_done_in_them() -> None:
     assert predicted == pytest.approx(0.020, rel=0.05)
 
 
+def test_a_guess_that_gets_better_is_asked_again() -> None:
+    """A model that was never measured may come later than the predictor, and with a curve that learns."""
+    curves = {"late": 0.010}
+
+    class Refined:
+        def mean_s(self, size: int) -> float:
+            return size * curves["late"]
+
+        def quantile_s(self, size: int, share: float) -> float:
+            return self.mean_s(size)
+
+    profiles = dict(PROFILES)
+    model = Interference(profiles)
+    profiles["late"] = ModelProfile(Refined(), (1, 2), (SHY, SHY), 0, 0, measured=False)
+    found = []
+    for curves["late"] in (0.010, 0.030):
+        found.append(model.solo_s(Load("late", 2, Priority.LOW)))
+    assert found == [0.020, 0.060]
+
+
 def test_a_new_version_is_a_new_level_and_not_a_new_interference() -> None:
     """A model that takes half as long again, alone and beside others, keeps its slowdown."""
     model = Interference(PROFILES)

@@ -4,7 +4,7 @@ import pytest
 
 from covey.model import Priority
 from covey.services.scheduler.core.contention import Demand, Load, ModelProfile, Overlap, Report
-from covey.services.scheduler.core.occupancy import Fluid, Occupancy, Span, ends_of, overlaps_of
+from covey.services.scheduler.core.occupancy import SPANS_MAX, Fluid, Occupancy, Span, ends_of, overlaps_of
 from covey.services.scheduler.core.transfer import CopyCost
 from covey.simulator.hardware import LatencyTable
 
@@ -88,3 +88,17 @@ def test_overlaps_cover_the_whole_time() -> None:
     parts = overlaps_of(1.0, 2.0, [Span(A, 0.5, 1.2), Span(B, 1.1, 1.5), Span(C, 2.0, 3.0)])
     assert [part.others for part in parts] == [(A,), (A, B), (B,), ()]
     assert sum(part.seconds for part in parts) == pytest.approx(1.0)
+
+
+def test_a_batch_that_hangs_does_not_fill_the_memory() -> None:
+    """Of the thousands that ran beside it the last ones are remembered, and its neighbours are found among them."""
+    device = occupancy()
+    device.begin(0, C, 1, 1e9, 0.0, 0.0)
+    now = 0.0
+    for number in range(1, 3 * SPANS_MAX):
+        now = 0.02 * number
+        device.begin(number, A, 1, 1e9, 0.0, now)
+        device.end(Report(number, 0.0, 0.01, 0.0), now + 0.01)
+    assert len(device._spans) <= SPANS_MAX + 1
+    _, overlaps = device.end(Report(0, 0.0, 0.05, 0.0), now + 0.015)
+    assert sum([part.seconds for part in overlaps if part.others == (A,)]) == pytest.approx(0.025)

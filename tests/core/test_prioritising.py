@@ -1,6 +1,7 @@
 """What runs next on devices that two priorities share."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -15,6 +16,8 @@ from covey.services.scheduler.core.contention import (
     Report,
     Request,
     Rule,
+    Slots,
+    Slowdowns,
 )
 from covey.services.scheduler.core.prioritising import Prioritised, Rules
 from covey.simulator.hardware import LatencyTable
@@ -46,13 +49,13 @@ class Exact:
         return None
 
 
-def policy(devices: int = 1, rules: Rules | None = None) -> Prioritised:
+def policy(devices: int = 1, rules: Rules | None = None, slowdowns: Slowdowns | None = None) -> Prioritised:
     demand = Demand(0.5, 0.5, 0.5)
     profiles = {
         name: ModelProfile(LatencyTable((1,), (seconds,)), (1, 2, 4), (demand,) * 3, 0, 0)
         for name, seconds in SECONDS.items()
     }
-    return Prioritised(profiles, devices, Known(), Exact(), rules)
+    return Prioritised(profiles, devices, slowdowns or Known(), Exact(), rules)
 
 
 numbers = itertools.count(1)
@@ -192,3 +195,60 @@ def test_a_launch_says_what_it_promises() -> None:
     assert why.beside == (Load("long", 1, HIGH),)
     assert why.slowdown == pytest.approx(1.2)
     assert why.promised_s + why.spare_s == pytest.approx(0.5)
+
+
+def test_devices_come_and_go() -> None:
+    """Nothing starts where there is no device; one that comes takes what waits, and what ran on one that left is
+    forgotten with it."""
+    one = policy(0)
+    assert started(ask(one, "short", HIGH, 1.0)) == []
+    one.joined(7, Slots())
+    assert started(one.choose(0.0)) == [("short", 1, HIGH, 7)]
+    one.left(7)
+    one.joined(7, Slots(1, 1, 1))
+    assert started(ask(one, "long", HIGH, 1.0)) == [("long", 1, HIGH, 7)]
+
+
+def test_a_device_takes_what_it_runs_in_the_slots_that_it_has() -> None:
+    """A lane that is kept for HIGH takes one HIGH batch and no LOW one; a model goes only where it is run."""
+    one = policy(0)
+    one.joined(1, Slots(2, high=1, low=1))
+    one.joined(2, Slots(2), lambda model: model == "long")
+    choices = [ask(one, "short", priority, 1.0) for priority in (LOW, LOW, HIGH, HIGH)]
+    assert [started(choice) for choice in choices] == [[("short", 1, LOW, 1)], [], [("short", 1, HIGH, 1)], []]
+    assert started(ask(one, "long", LOW, 1.0)) == [("long", 1, LOW, 2)]
+
+
+def test_a_batch_that_failed_frees_its_slot_and_teaches_nothing() -> None:
+    """What it took is the time of a failure, not of the model."""
+
+    class Unteachable(Known):
+        def learn(self, load: Load, overlaps: Sequence[Overlap], seconds: float) -> None:
+            raise AssertionError("a failure teaches nothing")
+
+    one = policy(rules=Rules(slots=1), slowdowns=Unteachable())
+    (launch,) = ask(one, "long", HIGH, 1.0).launches
+    assert started(ask(one, "short", HIGH, 1.0)) == []
+    one.failed(launch.batch, 0.001)
+    assert started(one.choose(0.001)) == [("short", 1, HIGH, 0)]
+
+
+def test_what_has_not_run_for_long_is_probed() -> None:
+    """A prediction that is too long would never be corrected: once a second, one hopeless task is run all the same."""
+    for probe_s, expected in ((math.inf, []), (1.0, [1.0, 2.0])):
+        one = policy(rules=Rules(probe_s=probe_s))
+        found = []
+        for step in range(1, 29):
+            now = step / 10
+            for launch in ask(one, "long", HIGH, 0.001, now).launches:
+                found.append(now)
+                assert launch.why.rule is Rule.PROBE
+                one.ended(Report(launch.batch, 0.0, 0.02, 0.0), now + 0.02)
+        assert found == expected
+
+
+def test_a_probe_makes_nobody_late() -> None:
+    """Where the only device has a HIGH batch that would be pushed late, there is none."""
+    one = policy(rules=Rules(probe_s=0.0))
+    assert rules_of(ask(one, "long", HIGH, 0.025)) == [Rule.SOONEST]
+    assert rules_of(ask(one, "loud", LOW, 0.001)) == [Rule.HOPELESS]

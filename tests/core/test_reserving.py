@@ -27,11 +27,11 @@ class Known:
         raise AssertionError("a reserve only asks")
 
 
-def reserve(devices: int = 1, budget_s: float = 0.004, rate: float = 100.0) -> tuple[Reserve, list[Occupancy]]:
+def reserve(devices: int = 1, budget_s: float = 0.004, rate: float = 100.0) -> tuple[Reserve, dict[int, Occupancy]]:
     """After five seconds of HIGH requests at a steady rate, half as many LOW ones; nothing runs."""
     known, costs = Known(), (CopyCost(0.0, 0.0), CopyCost(0.0, 0.0))
-    idle = [Occupancy({}, known, costs, 0) for _ in range(devices)]
-    found = Reserve(known, known, idle, slots=2)
+    idle = {number: Occupancy({}, known, costs, 0) for number in range(devices)}
+    found = Reserve(known, known, idle)
     for number in range(int(5 * rate)):
         now = number / rate
         found.arrived(Request(number, "short", Priority.HIGH, now, now + budget_s), now)

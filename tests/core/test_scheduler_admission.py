@@ -5,6 +5,7 @@ from dataclasses import replace
 from covey.declaration import Declaration, PoolDeclaration, StageDeclaration
 from covey.errors import Reason, Status
 from covey.messages import RunBatch, Task
+from covey.model import Priority
 from tests.builders import SCOPE, event
 from tests.worlds import SchedulerWorld
 
@@ -27,12 +28,12 @@ def result(batch: RunBatch, task: Task) -> list[tuple[str, str, str]]:
     return [("results", f"/results/{scene}/{tick}", str(scene))]
 
 
-def busy() -> SchedulerWorld:
-    """One lane that takes a second for each event, and nine events that wait for it."""
+def busy(priority: Priority = Priority.HIGH) -> SchedulerWorld:
+    """One lane that takes a second for each event, and nine events of a priority that wait for it."""
     world = SchedulerWorld(declaration=one_stage(), emits=result)
     world.submit(event(0))
     world.run_all(SECONDS)
-    world.submit(*(event(1 + number, deadline=world.now + 60.0) for number in range(10)))
+    world.submit(*(event(1 + number, deadline=world.now + 60.0, priority=priority) for number in range(10)))
     return world
 
 
@@ -54,6 +55,14 @@ def test_an_event_that_has_time_is_taken_in() -> None:
     world.submit(event(99, deadline=world.now + 60.0))
 
     assert "s-99" not in world.outcomes
+
+
+def test_low_that_waits_keeps_no_high_out() -> None:
+    """HIGH runs before it: with nine seconds of LOW work there, a HIGH event that has five is taken in, LOW is not."""
+    for priority, is_refused in ((Priority.HIGH, False), (Priority.LOW, True)):
+        world = busy(Priority.LOW)
+        world.submit(event(99, deadline=world.now + 5.0, priority=priority))
+        assert ("s-99" in world.outcomes) == is_refused
 
 
 def test_what_has_never_run_refuses_nobody() -> None:

@@ -7,7 +7,7 @@ import pytest
 from covey.declaration import Missing
 from covey.errors import Reason, Status
 from covey.messages import CancelEvent, SubmitEvent
-from covey.model import KeyRead, LastRead, event_identity, task_identity
+from covey.model import KeyRead, LastRead, Priority, event_identity, task_identity
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import PeerSaid
 from tests.builders import collisions, event
@@ -281,6 +281,15 @@ def test_more_events_than_fit_are_refused_at_admission() -> None:
     world.tell(PeerSaid(GATEWAY, SubmitEvent(event(2))))
     world.run_all()
     assert world.answers[-1].status is Status.OK
+
+
+def test_low_events_leave_room_to_high_ones_at_admission() -> None:
+    """Of thirty tasks three are kept: nine LOW events of three tasks each are taken in, and a HIGH one after them."""
+    world = SchedulerWorld(limits=Limits(tasks_open_max=30))
+    world.submit(*(event(tick, priority=Priority.LOW) for tick in range(10)), event(10))
+
+    assert [answer.event_id for answer in world.answers] == ["s-9"]
+    assert world.answers[0].reason is Reason.NOT_ADMITTED
 
 
 @pytest.mark.parametrize("stage", ["track", "predict", "collide"])

@@ -13,6 +13,7 @@ from covey.errors import Reason, Status
 from covey.messages import Beat, CancelEvent
 from covey.model import Priority
 from covey.services.scheduler.core.outcomes import FINAL
+from covey.services.scheduler.core.sharing import shared_devices
 from covey.services.scheduler.core.state import Limits
 from covey.services.scheduler.core.stimuli import PeerSaid
 from tests.builders import SCOPE, collisions, event
@@ -32,12 +33,18 @@ FAILURES = st.sampled_from(
 class SchedulerUnderRandomEvents(RuleBasedStateMachine):
     """`SchedulerWorld.tell` checks the core's invariants after each step."""
 
-    @initialize(missing=st.sampled_from(list(Missing)), batch_max=st.integers(1, 4), lanes=st.integers(1, 3))
-    def start(self, missing: Missing, batch_max: int, lanes: int) -> None:
+    @initialize(
+        missing=st.sampled_from(list(Missing)),
+        batch_max=st.integers(1, 4),
+        lanes=st.integers(1, 3),
+        priorities=st.booleans(),
+    )
+    def start(self, missing: Missing, batch_max: int, lanes: int, priorities: bool) -> None:
         timeout_s = 0.3 if missing is Missing.FIRE else 0.0
         declaration = collisions(missing, timeout_s, batch_max)
         limits = Limits(tasks_open_max=60, silence_s_max=1e9)
-        self.world = SchedulerWorld(limits, declaration, workers=2, nodes=2, lanes=lanes)
+        shared = shared_devices({}) if priorities else None
+        self.world = SchedulerWorld(limits, declaration, workers=2, nodes=2, lanes=lanes, shared=shared)
         self.submitted: list[str] = []
         self.last_peer = 1_000
         self.ticks: Counter[str] = Counter()
@@ -66,7 +73,7 @@ class SchedulerUnderRandomEvents(RuleBasedStateMachine):
     @precondition(lambda self: self.world.batches)
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
-        self.world.finish(data.draw(st.sampled_from(sorted(self.world.batches))))
+        self.world.finish(data.draw(st.sampled_from(sorted(self.world.batches))), compute_s=0.01)
 
     @precondition(lambda self: self.world.batches)
     @rule(data=st.data(), failure=FAILURES)
@@ -139,4 +146,4 @@ class SchedulerUnderRandomEvents(RuleBasedStateMachine):
 
 
 TestSchedulerUnderRandomEvents = SchedulerUnderRandomEvents.TestCase
-TestSchedulerUnderRandomEvents.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSchedulerUnderRandomEvents.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

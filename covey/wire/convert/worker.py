@@ -242,6 +242,7 @@ def worker_to_scheduler_to_wire(message: WorkerToScheduler, out: worker_pb2.Work
             joined.stages.extend(message.stages)
             joined.epoch = message.epoch
             joined.loaded.extend(message.loaded)
+            joined.high_lanes, joined.low_lanes = message.high_lanes, message.low_lanes
         case LaneReady():
             out.ready.epoch = message.epoch
             out.ready.lane = message.lane
@@ -261,7 +262,17 @@ def worker_to_scheduler_from_wire(wire: worker_pb2.WorkerToScheduler, now: float
             joined = wire.joined
             stages = tuple(joined.stages)
             loaded = tuple(joined.loaded)
-            return WorkerJoined(joined.worker, joined.node, joined.device, joined.lanes, stages, joined.epoch, loaded)
+            return WorkerJoined(
+                joined.worker,
+                joined.node,
+                joined.device,
+                joined.lanes,
+                stages,
+                joined.epoch,
+                loaded,
+                joined.high_lanes,
+                joined.low_lanes,
+            )
         case "ready":
             return LaneReady(wire.ready.epoch, wire.ready.lane, wire.ready.stage)
         case _:

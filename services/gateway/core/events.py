@@ -91,7 +91,7 @@ def _admit(step: Step, name: EventName, new: NewEvent, traceparent: str, at: flo
     declaration = declaration_of(state, new.scope)
     size = len(new.payload)
     address = address_of(declaration, new.key, new.group, size)
-    check_room(step, state.waits + len(state.held), size)
+    check_room(step, state.waits + len(state.held), size, new.priority)
     budget_s = budget_of(new.budget_s, declaration.objective_s, state.limits.budget_s_max)
     if at + budget_s <= step.now:
         raise DeadlineExceeded("the event's deadline had passed when it came")

@@ -26,6 +26,8 @@ class Limits(NamedTuple):
     open_max: int = 20_000
     """Calls that wait for an outcome; also puts and gets under way, each."""
     open_bytes_max: int = 1 << 30
+    kept_for_high: float = 0.1
+    """Share of both that LOW events leave to HIGH ones."""
     recent_max: int = 10_000
     recent_bytes_max: int = 64 << 20
     budget_s_max: float = 3600.0

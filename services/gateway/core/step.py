@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from covey.declaration import Declaration
 from covey.edge import EventName
 from covey.errors import CoveyError, NotFound, Reason, ResourceExhausted, Unavailable
-from covey.model import Scope
+from covey.model import Priority, Scope
 from covey.services.gateway.core.admission import Address
 from covey.services.gateway.core.commands import Command, Refuse
 from covey.services.gateway.core.state import MOVES, IllegalMove, Leadership, PoolOf, State
@@ -63,16 +63,17 @@ def check_leader(step: Step) -> None:
         raise Unavailable("no scheduler leads the mesh", Reason.NO_LEADER)
 
 
-def check_room(step: Step, under_way: int, size: int) -> None:
+def check_room(step: Step, under_way: int, size: int, priority: Priority = Priority.HIGH) -> None:
     """Refuse what would not fit beside what is under way. Raises ResourceExhausted."""
     limits = step.state.limits
-    if under_way >= limits.open_max:
+    kept = limits.kept_for_high if priority is Priority.LOW else 0.0
+    if under_way >= limits.open_max - int(kept * limits.open_max):
         raise ResourceExhausted(
-            f"{limits.open_max:,} requests are open at this gateway already", retry_after_s=limits.retry_after_s
+            f"{under_way:,} requests are open at this gateway already", retry_after_s=limits.retry_after_s
         )
-    if step.state.bytes + size > limits.open_bytes_max:
+    if step.state.bytes + size > limits.open_bytes_max - int(kept * limits.open_bytes_max):
         raise ResourceExhausted(
-            f"open requests at this gateway hold {limits.open_bytes_max:,} bytes already",
+            f"open requests at this gateway hold {step.state.bytes:,} bytes already",
             retry_after_s=limits.retry_after_s,
         )
 

@@ -8,7 +8,7 @@ not run again: it gets the outcome that it has, or will have.
 from __future__ import annotations
 
 from covey.errors import CoveyError, Reason, Status
-from covey.model import Event, event_identity
+from covey.model import Event, Priority, event_identity
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.affinity import backlog_s
 from covey.services.scheduler.core.commands import Conclude
@@ -69,14 +69,18 @@ def _refusal(step: Step, event: Event, plan: PipelinePlan, reserved: int) -> tup
         return Status.UNAVAILABLE, Reason.NO_WORKER, message
     if not state.homes.nodes:
         return Status.UNAVAILABLE, Reason.NO_HOME, "no datastore is ready"
-    if state.reserved + reserved > state.limits.tasks_open_max:
-        message = f"{state.reserved} tasks are open or expected; at most {state.limits.tasks_open_max} are admitted"
+    kept = state.limits.kept_for_high if event.priority is Priority.LOW else 0.0
+    room = state.limits.tasks_open_max - int(kept * state.limits.tasks_open_max)
+    if state.reserved + reserved > room:
+        message = f"{state.reserved} tasks are open or expected; at most {room} are admitted"
         return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message
     for stage in plan.graph.triggered.get(event.ref.pool, ()):
         if state.workerless and _is_stranded(step, plan.stages[stage.name]):
             message = f"no worker runs stage {stage.name!r}"
             return Status.UNAVAILABLE, Reason.NO_WORKER, message
-        wait_s = backlog_s(state, step.costs, plan.stages[stage.name])
+        if state.served is not None:
+            continue  # its batcher knows better what is worth waiting
+        wait_s = backlog_s(state, step.costs, plan.stages[stage.name], event.priority)
         if wait_s > event.deadline - step.now:
             message = f"what waits for stage {stage.name!r} takes {wait_s:.3g} s, longer than the event has"
             return Status.RESOURCE_EXHAUSTED, Reason.NOT_ADMITTED, message

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import math
 
+from covey.model import Priority
 from covey.services.scheduler.core.costs import Costs
 from covey.services.scheduler.core.imposing import imposed_s
 from covey.services.scheduler.core.queues import head as head_of
-from covey.services.scheduler.core.queues import live
+from covey.services.scheduler.core.queues import live, waiting_before
 from covey.services.scheduler.core.state import StagePlan, State, TaskState, Worker
 
 
@@ -93,10 +94,10 @@ def queue_wait_s(state: State, costs: Costs, head: TaskState, node: str, now: fl
     return min(free_in_s(worker, costs, now) for worker in able) + ahead_s / sum(worker.lanes for worker in able)
 
 
-def backlog_s(state: State, costs: Costs, plan: StagePlan) -> float:
-    """How long all lanes that run a stage take for what waits for it, in full batches, if they do nothing else."""
-    queues = state.queues.get(plan.id)
-    waiting = sum(map(len, queues.values())) if queues else 0
+def backlog_s(state: State, costs: Costs, plan: StagePlan, priority: Priority) -> float:
+    """How long all lanes that run a stage take for what waits for it, in full batches, if they do nothing else; to a
+    HIGH event, what waits of LOW ones is nothing."""
+    waiting = waiting_before(state, plan, priority)
     size = plan.declaration.batch_max
     if waiting <= size:
         return 0.0

@@ -20,7 +20,8 @@ from covey.services.scheduler.core.dropping import drop_reason, late_message
 from covey.services.scheduler.core.imposing import note_arrival
 from covey.services.scheduler.core.placement import member_reads, reads_near, reads_of, task_homes
 from covey.services.scheduler.core.policy import Routing
-from covey.services.scheduler.core.queues import any_waits, head, live, push
+from covey.services.scheduler.core.queues import any_waits, count, head, live, push
+from covey.services.scheduler.core.requesting import arrive as request
 from covey.services.scheduler.core.state import DISPATCHED, QUEUED, Batch, Queue, StageId, TaskState, Urgency, Worker
 from covey.services.scheduler.core.step import Step, move
 from covey.services.scheduler.core.tracing import traceparent_of
@@ -38,9 +39,10 @@ ANYWHERE = ""
 
 def enqueue(step: Step, task: TaskState) -> None:
     """Queue a task at its home; a task that is queued already is queued again under its present urgency."""
-    served = step.state.served
+    served, shared = step.state.served, step.state.shared
     if task.phase is not QUEUED:
         move(task, QUEUED)
+        count(step.state, task, 1)
         task.queued_at = step.now
         task.home = _queue_of(step, task)
         if served is None:
@@ -49,6 +51,9 @@ def enqueue(step: Step, task: TaskState) -> None:
             arrive(served, task, step.now)
     if served is not None:
         return  # whatever its urgency: its pipeline's batcher chooses
+    if shared is not None:
+        request(shared, task, step.now)
+        return
     homes = step.state.queues.setdefault(task.plan.id, {})
     push(homes.setdefault(task.home, []), task)
 
@@ -185,6 +190,7 @@ def send_batch(step: Step, worker: Worker, tasks: list[TaskState], away: bool) -
     worker.last_batch = batch.number
     for task in tasks:
         move(task, DISPATCHED)
+        count(step.state, task, -1)
         task.batch = batch.number
     sent = tuple([_message(step, task, worker.node) for task in tasks])
     run = RunBatch(batch.number, state.epoch, plan.id.scope, plan.id.version, plan.id.name, priority, sent)

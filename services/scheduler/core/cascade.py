@@ -20,11 +20,12 @@ from covey.model import (
     Outcome,
     task_identity,
 )
-from covey.services.scheduler.core import foreseeing, ordering, recording
+from covey.services.scheduler.core import foreseeing, ordering, recording, requesting, windows
 from covey.services.scheduler.core.batching import enqueue
 from covey.services.scheduler.core.commands import Conclude, Send
 from covey.services.scheduler.core.outcomes import FINAL, outcome_of, remember
 from covey.services.scheduler.core.placement import use_group
+from covey.services.scheduler.core.queues import count
 from covey.services.scheduler.core.state import (
     DISPATCHED,
     ENDED,
@@ -40,8 +41,8 @@ from covey.services.scheduler.core.state import (
     Urgency,
 )
 from covey.services.scheduler.core.step import Step, move
+from covey.services.scheduler.core.tracing import record_unreported
 from covey.services.scheduler.core.weighing import note_emissions
-from covey.services.scheduler.core.windows import withdraw
 
 TIMERS_SPARE = 1_000
 
@@ -197,6 +198,7 @@ def drop(step: Step, task: TaskState, status: Status, reason: Reason, message: s
         cascade.forgiven = cascade.forgiven or (status, reason, message)
     elif cascade.failure is None:
         cascade.failure = (status, reason, message)
+    record_unreported(step, (task,), status, reason)
     _close(step, task, None)
     _settle(step, cascade)
 
@@ -237,8 +239,12 @@ def pause(step: Step, task: TaskState, reason: Reason, message: str) -> None:
 def _close(step: Step, task: TaskState, left_version: int | None) -> None:
     """Take a task off the books."""
     state, cascade, number = step.state, task.cascade, task.number
-    if state.served is not None and task.phase is QUEUED:
-        withdraw(state.served, task)
+    if task.phase is QUEUED:
+        count(state, task, -1)
+        if state.served is not None:
+            windows.withdraw(state.served, task)
+        if state.shared is not None:
+            requesting.withdraw(state.shared, task, step.now)
     move(task, ENDED)
     del state.tasks[number]
     del cascade.tasks[number]
@@ -300,6 +306,8 @@ def fire_overdue(step: Step, cascade: Cascade) -> None:
 def conclude(step: Step, cascade: Cascade, status: Status, reason: Reason, message: str) -> None:
     """End a cascade now, whatever of it is still open."""
     state = step.state
+    if cascade.tasks and cascade.event.traceparent:
+        record_unreported(step, cascade.tasks.values(), status, reason)
     _call_off(step, cascade)
     del state.cascades[cascade.identity]
     state.reserved -= cascade.reserved

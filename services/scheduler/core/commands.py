@@ -13,7 +13,8 @@ from covey.messages import (
     StoreAgain,
     View,
 )
-from covey.model import GroupId, Outcome, Scope, TaskReads
+from covey.model import GroupId, Outcome, Priority, Scope, TaskReads
+from covey.services.scheduler.core.contention import Why
 from covey.values import dataclass
 
 
@@ -42,17 +43,37 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class TaskTrace:
-    """One stage's turn of a traced cascade, from ready to its report; instants in seconds."""
+    """One stage's turn of a traced cascade, from ready to its report, or its end without one; instants in seconds."""
 
     stage: str
     event_id: str
+    priority: Priority
     traceparent: str
     parent: str
     ready_at: float
-    dispatched_at: float
+    queued_at: float
+    """Later than `ready_at` where it had to wait for the state that another task was changing, or ran before."""
     ended_at: float
-    batch_size: int
     error: str
+    home: str = ""
+    """The node that holds what it reads; empty: none is nearer than another."""
+    attempts: int = 0
+    """Times that it was sent to a worker and did not end there."""
+    ran: TaskRan | None = None
+    """None: it never did, this time."""
+    why: Why | None = None
+    """Of a policy of priorities, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRan:
+    """Where a task ran."""
+
+    worker: str
+    node: str
+    batch: int
+    batch_size: int
+    dispatched_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,21 @@ class Load(NamedTuple):
     priority: Priority
 
 
+class Slots(NamedTuple):
+    """Batches that a device may run at once: in all, and of each priority, where lanes are kept for one."""
+
+    most: int = 2
+    high: int = 2
+    low: int = 2
+
+    def have_room(self, running: Sequence[Load], priority: Priority) -> bool:
+        """Whether a batch of that priority may join these."""
+        if len(running) >= self.most:
+            return False
+        own = self.high if priority is Priority.HIGH else self.low
+        return own >= self.most or sum([load.priority is priority for load in running]) < own
+
+
 class Overlap(NamedTuple):
     """A part of the time that a batch computed for."""
 
@@ -106,6 +121,7 @@ class Rule(enum.Enum):
     FITS = "LOW, where it ends in time, no HIGH that runs is pushed late, and the reserve for HIGH remains"
     FLOOR = "LOW, whose share of the window is below its floor"
     ORDER = "next in the order of its queue"
+    PROBE = "predicted late even alone: run all the same, since nothing of its stage has been for a while"
     EXPIRED = "its deadline has passed"
     HOPELESS = "predicted late on every device, even alone"
 

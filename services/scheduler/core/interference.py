@@ -38,6 +38,8 @@ class Learning(NamedTuple):
 Vector = tuple[float, ...]
 Features = tuple[float, float, float, float, float, float, float, float]
 ALONE: Features = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+COMPANIES_MAX = 20_000
+"""Batches and neighbours whose features are kept at hand."""
 START = (1.0, 0.05, 0.0, 0.0, 0.4, 0.1, 0.5, 0.3)
 """Weights before anything was seen: two that both want a resource wait for one another."""
 
@@ -51,18 +53,21 @@ class Interference:
         self._learning = learning or Learning()
         self._weights = list(START)
         self._covariance = _diagonal(self._learning.ignorance)
-        self._levels = dict.fromkeys(profiles, 1.0)
-        self._seen = dict.fromkeys(profiles, 0)
+        self._levels: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
         self._solo: dict[tuple[str, int], float] = {}
         self._features: dict[tuple[Load, tuple[Load, ...]], Features] = {}
         self._slowdowns: dict[tuple[Load, tuple[Load, ...]], float] = {}
 
     def solo_s(self, load: Load) -> float:
         key = (load.model, load.size)
-        measured = self._solo.get(key)
-        if measured is None:
-            measured = self._solo[key] = self._profiles[load.model].curve.mean_s(load.size)
-        return measured * self._levels[load.model]
+        alone_s = self._solo.get(key)
+        if alone_s is None:
+            profile = self._profiles[load.model]
+            alone_s = profile.curve.mean_s(load.size)
+            if profile.measured:  # a curve that is a guess may get better
+                self._solo[key] = alone_s
+        return alone_s * self._levels.get(load.model, 1.0)
 
     def slowdown(self, load: Load, others: tuple[Load, ...]) -> float:
         key = (load, others)
@@ -91,13 +96,13 @@ class Interference:
 
     def _adjust(self, model: str, ratio: float) -> bool:
         """Its model's level; False: the model is too new to tell its level from its neighbours."""
-        learning, seen = self._learning, self._seen[model]
+        learning, seen = self._learning, self._seen.get(model, 0)
         self._seen[model] = seen + 1
         rate = learning.level
         settled = self._profiles[model].measured or seen >= 10
         if not settled:
             rate = max(learning.level_first / (1 + seen), learning.level)
-        self._levels[model] *= ratio**rate
+        self._levels[model] = self._levels.get(model, 1.0) * ratio**rate
         return settled
 
     def _regress(self, features: Sequence[float], predicted: float, observed: float) -> None:
@@ -121,6 +126,8 @@ class Interference:
         key = (load, others)
         found = self._features.get(key)
         if found is None:
+            if len(self._features) >= COMPANIES_MAX:
+                self._features.clear()
             found = self._features[key] = features(self._profiles, load, others)
         return found
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from covey.model import Priority
 from covey.services.scheduler.core.served import Served
+from covey.services.scheduler.core.shared import Shared
 from covey.services.scheduler.core.state import Phase, State
 
 
@@ -35,8 +37,25 @@ def check_invariants(state: State) -> None:
         assert running is None or running.phase in (Phase.QUEUED, Phase.DISPATCHED, Phase.PAUSED)
     assert state.reserved == sum(cascade.reserved for cascade in state.cascades.values())
     assert len(state.outcomes) <= state.limits.outcomes_max
+    queued = [task for task in state.tasks.values() if task.phase is Phase.QUEUED]
+    for waited_for, counts in state.queued.items():
+        of_stage = [task.cascade.event.priority for task in queued if task.plan.id == waited_for]
+        assert counts == [of_stage.count(Priority.HIGH), of_stage.count(Priority.LOW)]
     if state.served is not None:
         _check_served(state, state.served)
+    if state.shared is not None:
+        _check_shared(state, state.shared)
+
+
+def _check_shared(state: State, shared: Shared) -> None:
+    waiting = [number for numbers in shared.waiting.values() for number in numbers]
+    assert sorted(waiting) == sorted(number for number, task in state.tasks.items() if task.phase is Phase.QUEUED)
+    assert shared.running.keys() == state.batches.keys()
+    devices = shared.policy.devices
+    assert devices.keys() == state.workers.keys()
+    for peer, worker in state.workers.items():
+        assert list(devices[peer].running) == [shared.running[number].batch for number in worker.batches]
+        assert len(worker.batches) <= devices[peer].slots.most <= worker.lanes, "no batch waits for a lane"
 
 
 def _check_served(state: State, served: Served) -> None:

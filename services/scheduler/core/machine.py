@@ -21,6 +21,7 @@ from covey.services.scheduler.core import (
     recording,
     replicas,
     serving,
+    sharing,
     tracing,
     weighing,
 )
@@ -33,9 +34,9 @@ from covey.services.scheduler.core.latency import Latency
 from covey.services.scheduler.core.outcomes import add_times
 from covey.services.scheduler.core.placement import place_anew, records_to_write
 from covey.services.scheduler.core.policy import Policy
-from covey.services.scheduler.core.queues import head, live
 from covey.services.scheduler.core.served import Serving, served_by
-from covey.services.scheduler.core.state import PAUSED, Batch, Limits, State, TaskState
+from covey.services.scheduler.core.shared import Shared
+from covey.services.scheduler.core.state import PAUSED, QUEUED, Batch, Limits, State, TaskState
 from covey.services.scheduler.core.step import Step
 from covey.services.scheduler.core.stimuli import (
     Declared,
@@ -62,13 +63,17 @@ class Scheduler:
         policy: Policy | None = None,
         rng: Random | None = None,
         served: Serving | None = None,
+        shared: Shared | None = None,
     ) -> None:
         """`rng` draws where tasks go under random routing; nothing else is left to chance.
 
-        With `served` the lanes of all workers are replicas of that pipeline's stages, and no other is served.
+        With `served` the lanes of all workers are replicas of that pipeline's stages, and no other is served. With
+        `shared`, which is the scheduler's from now on, its policy says what runs where. Both together make no sense.
         """
+        assert served is None or shared is None, "a provisioned lane serves one stage, and has nothing to share"
         self.state = State(limits or Limits(), policy or Policy(), scheduler=scheduler)
         self.state.served = None if served is None else served_by(served)
+        self.state.shared = shared
         self.latency = Latency()
         self.costs = Costs()
         self._rng = rng or Random(0)
@@ -97,10 +102,12 @@ class Scheduler:
             _take(step, stimulus)
         if self.state.epoch:
             _let_time_pass(step)
-            if self.state.served is None:
-                dispatch(step, cascades.drop)
-            else:
+            if self.state.served is not None:
                 serving.dispatch(step, self.state.served, cascades.give_up)
+            elif self.state.shared is not None:
+                sharing.dispatch(step, self.state.shared, cascades.drop)
+            else:
+                dispatch(step, cascades.drop)
         return step.out
 
 
@@ -173,7 +180,10 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
         return
     batch = state.batches.pop(report.number, None)
     if batch is not None:
-        state.workers[batch.worker].batches.pop(report.number, None)
+        worker = state.workers[batch.worker]
+        worker.batches.pop(report.number, None)
+        if state.shared is not None:
+            sharing.take_report(step, state.shared, batch, report)
         if state.served is not None:
             serving.take_report(step, state.served, batch, report)
         elif any(task.status is OK for task in report.tasks):
@@ -182,7 +192,7 @@ def _take_report(step: Step, peer: int, report: BatchReport) -> None:
             step.costs.observe(batch, report, step.now)
             weighing.weigh(step.state, batch, report)
         add_times(batch, report)
-        tracing.record(step, batch, report)
+        tracing.record(step, batch, report, worker)
     recording.record(step, report)
     for task_report in report.tasks:
         task = state.tasks.get(task_report.number)
@@ -256,10 +266,11 @@ def _end_stranded(step: Step) -> None:
                 since = state.workerless.setdefault(plan.id, step.now)
                 if since + state.limits.patience_s > step.now:
                     continue
-                for queue in state.queues.get(plan.id, {}).values():
-                    while live(queue):
+                stranded = [task for task in state.tasks.values() if task.phase is QUEUED and task.plan is plan]
+                for task in stranded:
+                    if task.phase is QUEUED:  # else it has ended with another of its cascade
                         message = f"no worker runs stage {plan.id.name!r}"
-                        cascades.conclude(step, head(queue).cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
+                        cascades.conclude(step, task.cascade, Status.UNAVAILABLE, Reason.NO_WORKER, message)
 
 
 def _write_metadata(step: Step) -> None:

@@ -19,7 +19,7 @@ from covey.declaration import Declaration
 from covey.homes import Homes
 from covey.messages import Beat, GatewayJoined, Horizon, NodeJoined, View, WorkerJoined
 from covey.model import GroupId, Node, Scope
-from covey.services.scheduler.core import balancing, replicas
+from covey.services.scheduler.core import balancing, replicas, sharing
 from covey.services.scheduler.core import cascade as cascades
 from covey.services.scheduler.core.commands import HangUp, Send
 from covey.services.scheduler.core.compiling import compiled
@@ -49,8 +49,12 @@ def worker_connected(step: Step, peer: int, joined: WorkerJoined) -> None:
             _replaced(step, other.peer)
     stages = frozenset(joined.stages)
     lanes = max(1, joined.lanes)
-    step.state.workers[peer] = Worker(peer, joined.worker, joined.node, lanes, stages, step.now)
+    kept = joined.high_lanes, joined.low_lanes
+    worker = Worker(peer, joined.worker, joined.node, lanes, stages, step.now, *kept)
+    step.state.workers[peer] = worker
     step.state.lanes.clear()
+    if step.state.shared is not None:
+        sharing.joined(step.state.shared, worker)
     if step.state.served is not None:
         replicas.joined(step, step.state.served, peer, joined)
     publish(step)  # to everyone: stages may be served now that were not
@@ -85,6 +89,8 @@ def lost(step: Step, peer: int) -> None:
         state.lanes.clear()
         if state.served is not None:
             replicas.lost(step, state.served, peer)
+        if state.shared is not None:
+            sharing.left(state.shared, worker)
         for batch in worker.batches.values():
             del state.batches[batch.number]
             for task in batch.tasks:

@@ -8,16 +8,18 @@ work that is done is reckoned, too, until its report says how long each part too
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from covey.model import Priority
-from covey.services.scheduler.core.contention import Load, ModelProfile, Overlap, Report, Slowdowns
+from covey.services.scheduler.core.contention import Load, ModelProfile, Overlap, Report, Slots, Slowdowns
 from covey.services.scheduler.core.transfer import CopyCost, CopyQueue
 
 OVERDUE = 0.03
 """Share of its work that a batch has left at least, as long as it is not reported."""
+SPANS_MAX = 256
+"""Batches that are remembered because they ran beside one that still runs: it may hang."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,23 +93,40 @@ def _rates(loads: Sequence[Load], slowdowns: Slowdowns) -> list[float]:
     return [slowdowns.slowdown(load, (*loads[:at], *loads[at + 1 :])) for at, load in enumerate(loads)]
 
 
+ALIKE = Slots()
+
+
 class Occupancy:
     """One device, as its scheduler knows it."""
 
     def __init__(
         self,
-        profiles: dict[str, ModelProfile],
+        profiles: Mapping[str, ModelProfile],
         slowdowns: Slowdowns,
         costs: tuple[CopyCost, CopyCost],
         chunk_bytes: int,
+        slots: Slots = ALIKE,
+        runs: Callable[[str], bool] = lambda model: True,
     ) -> None:
+        """`runs`: whether it can run a model."""
         self.running: dict[int, Running] = {}
+        self.slots = slots
+        self.runs = runs
         self._profiles = profiles
         self._slowdowns = slowdowns
         self._queues = (CopyQueue(costs[0], chunk_bytes), CopyQueue(costs[1], chunk_bytes))
         self._spans: list[Span] = []
         self._foreseen: tuple[float, list[float]] = (-1.0, [])
         self._at = 0.0
+
+    @property
+    def loads(self) -> tuple[Load, ...]:
+        """What runs here."""
+        return tuple([each.load for each in self.running.values()])
+
+    def has_room(self, model: str, priority: Priority) -> bool:
+        """Whether a batch may start here."""
+        return len(self.running) < self.slots.most and self.runs(model) and self.slots.have_room(self.loads, priority)
 
     def with_batch(self, load: Load, tasks: int, now: float) -> list[float]:
         """When everything here would have ended, copied back, were this batch to begin now: itself last."""
@@ -167,8 +186,14 @@ class Occupancy:
         overlaps = overlaps_of(begins, computed_at, beside)
         self._spans.append(Span(ended.load, begins, computed_at))
         oldest = min([each.began_at for each in self.running.values()], default=math.inf)
-        self._spans = [span for span in self._spans if span.ends > oldest]
+        self._spans = [span for span in self._spans[-SPANS_MAX:] if span.ends > oldest]
         return ended, overlaps
+
+    def forget(self, batch: int, now: float) -> None:
+        """A batch has ended that says nothing of how long it takes: it failed, or was turned away."""
+        self._advance(now)
+        self._foreseen = (-1.0, [])
+        del self.running[batch]
 
     def _advance(self, now: float) -> None:
         """Reckon what work has been done since the last look."""

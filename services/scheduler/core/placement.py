@@ -16,7 +16,8 @@ from covey.homes import Homes
 from covey.model import GroupId, KeyRead, LastRead, Node, ObjectRef, Placement, Read, Scope
 from covey.services.scheduler.core.commands import GroupRecord
 from covey.services.scheduler.core.lru import entry
-from covey.services.scheduler.core.state import GroupUse, State, TaskState
+from covey.services.scheduler.core.state import State, TaskState
+from covey.services.scheduler.core.weights import GroupUse
 
 Fields = Mapping[str, str | int]
 

@@ -13,9 +13,10 @@ must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strai
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -31,6 +32,7 @@ from covey.services.scheduler.core.contention import (
     Report,
     Request,
     Rule,
+    Slots,
     Slowdowns,
     Why,
 )
@@ -63,6 +65,9 @@ class Rules(NamedTuple):
     window_s: float = 1.0
     chunk_bytes: int = 2_000_000
     """What LOW copies are cut in by the engine; 0: they are not."""
+    probe_s: float = math.inf
+    """A task that is predicted late even alone runs all the same, if nothing of its model has for so long: a prediction
+    that is too long would keep itself alive."""
 
 
 @dataclass(slots=True)
@@ -91,7 +96,7 @@ class Place(NamedTuple):
 
 
 class Prioritised:
-    """A `PriorityPolicy`."""
+    """A `PriorityPolicy`. Its devices may come and go, and `profiles` may grow: they are looked up when asked for."""
 
     def __init__(
         self,
@@ -101,19 +106,38 @@ class Prioritised:
         margins: Margins,
         rules: Rules | None = None,
     ) -> None:
-        self._profiles = dict(profiles)
+        self._profiles = profiles
         self._slowdowns = slowdowns
         self._margins = margins
         self._rules = rules or Rules()
-        costs = (CopyCost(), CopyCost())
-        self._devices = [Occupancy(self._profiles, slowdowns, costs, self._rules.chunk_bytes) for _ in range(devices)]
+        self._costs = (CopyCost(), CopyCost())
+        self._devices: dict[int, Occupancy] = {}
+        for device in range(devices):
+            self.joined(device, Slots(self._rules.slots, self._rules.slots, self._rules.slots))
         self._lines: dict[tuple[Priority, str], Line] = {}
         self._where: dict[int, Line] = {}
         self._device_of: dict[int, int] = {}
-        self._reserve = Reserve(slowdowns, margins, self._devices, self._rules.slots)
+        self._reserve = Reserve(slowdowns, margins, self._devices)
         self._numbers = count(1)
         self._spent: deque[tuple[float, Priority, float]] = deque()
         self._work_s = [0.0, 0.0]
+        self._started_at: dict[str, float] = {}
+
+    @property
+    def devices(self) -> Mapping[int, Occupancy]:
+        """For reading."""
+        return self._devices
+
+    def joined(self, device: int, slots: Slots, runs: Callable[[str], bool] = lambda model: True) -> None:
+        """A device takes batches of what it `runs`, in the slots that it has, as far as the rules allow."""
+        own = slots._replace(most=min(slots.most, self._rules.slots))
+        chunk_bytes = self._rules.chunk_bytes
+        self._devices[device] = Occupancy(self._profiles, self._slowdowns, self._costs, chunk_bytes, own, runs)
+
+    def left(self, device: int) -> None:
+        """A device is gone, and what ran there."""
+        for batch in self._devices.pop(device).running:
+            del self._device_of[batch]
 
     def arrived(self, request: Request, now: float) -> None:
         key = (request.priority, request.model)
@@ -135,9 +159,16 @@ class Prioritised:
         self._slowdowns.learn(ended.load, overlaps, report.compute_s)
         self._margins.learn(ended.load, ended.predicted_s, now - ended.began_at)
 
+    def failed(self, batch: int, now: float) -> None:
+        """A batch has ended that says nothing of how long it takes; its slot is free."""
+        self._devices[self._device_of.pop(batch)].forget(batch, now)
+
     def choose(self, now: float) -> Choice:
-        drops = [drop for line in self._lines.values() if line.waiting for drop in self._hopeless(line, now)]
+        drops: list[Drop] = []
         launches: list[Launch] = []
+        for line in self._lines.values():
+            if line.waiting:
+                self._give_up(line, now, drops, launches)
         for find in (self._next_high, self._next_low):
             while (found := find(now)) is not None:
                 launches.append(self._launch(*found, now))
@@ -149,7 +180,7 @@ class Prioritised:
         if not waiting:
             return None
         again_at = min([line.deadline - self._alone_s(line) for line in waiting]) + SOON_S
-        if any(line.priority is Priority.LOW for line in waiting) and self._open():
+        if any(line.priority is Priority.LOW and self._open(line) for line in waiting):
             again_at = min(again_at, now + RETRY_S)
         return max(again_at, now + SOON_S)
 
@@ -158,27 +189,37 @@ class Prioritised:
         one = Load(line.model, 1, line.priority)
         return self._slowdowns.solo_s(one) * self._slowdowns.slowdown(one, ())
 
-    def _hopeless(self, line: Line, now: float) -> Iterator[Drop]:
-        """What could not make it on an idle device."""
+    def _give_up(self, line: Line, now: float, drops: list[Drop], launches: list[Launch]) -> None:
+        """Drop what could not make it on an idle device, save for probes."""
         alone_s = self._alone_s(line)
         while line.waiting and line.deadline < now + alone_s:
+            if line.deadline > now and (place := self._probed(line, now)) is not None:
+                launches.append(self._launch(line, place, Rule.PROBE, now))
+                continue
             deadline, number = line.waiting.pop(0)
             del self._where[number]
-            yield Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s))
+            drops.append(Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s)))
+
+    def _probed(self, line: Line, now: float) -> Place | None:
+        """Where the head of a line runs though it is hopeless, if a probe is due and there is room for one."""
+        if now < self._started_at.get(line.model, 0.0) + self._rules.probe_s:
+            return None
+        places = (self._placed(line, number, 1, now) for number in self._open(line))
+        return next((place for place in places if place is not None), None)
 
     def _waiting(self, priority: Priority) -> list[Line]:
         """The lines of a priority in which something waits, the most urgent first."""
         lines = [line for line in self._lines.values() if line.priority is priority and line.waiting]
         return sorted(lines, key=lambda line: line.deadline)
 
-    def _open(self) -> list[int]:
-        return [at for at, device in enumerate(self._devices) if len(device.running) < self._rules.slots]
+    def _open(self, line: Line) -> list[int]:
+        """The devices on which a batch of a line may start."""
+        return [at for at, device in self._devices.items() if device.has_room(line.model, line.priority)]
 
     def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
-        open_devices = self._open()
-        for line in self._waiting(Priority.HIGH) if open_devices else ():
+        for line in self._waiting(Priority.HIGH):
             best: Place | None = None
-            for number in open_devices:
+            for number in self._open(line):
                 place = self._fitting(line, number, now)
                 if place is not None and (best is None or _rank(place) < _rank(best)):
                     best = place
@@ -189,7 +230,7 @@ class Prioritised:
     def _can_wait(self, place: Place, now: float) -> bool:
         """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough."""
         device = self._devices[place.device]
-        if not device.running or len(device.running) + 1 < self._rules.slots or not self._rules.patience:
+        if not device.running or len(device.running) + 1 < device.slots.most or not self._rules.patience:
             return False
         until_s = min(device.lasts_s(now))
         if place.spare_s < self._rules.patience * until_s:
@@ -236,14 +277,13 @@ class Prioritised:
         return False
 
     def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
-        open_devices = self._open()
-        lines = self._waiting(Priority.LOW) if open_devices else []
-        if not lines:
+        lines = self._waiting(Priority.LOW)
+        if not any(self._open(line) for line in lines):
             return None
         starved = self._is_starved(now)
         harm_max = self._rules.exchange * self._reserve.high_to_low(now)
         for line in lines:
-            for number in open_devices:
+            for number in self._open(line):
                 for size in self._sizes(line):
                     place = self._placed(line, number, size, now)
                     if place is None or place.spare_s < 0.0:
@@ -265,7 +305,7 @@ class Prioritised:
 
     def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
         device = self._devices[place.device]
-        beside = tuple([running.load for running in device.running.values()])
+        beside = device.loads
         deadline = line.deadline
         numbers = tuple([number for _, number in line.waiting[: place.tasks]])
         del line.waiting[: place.tasks]
@@ -274,6 +314,7 @@ class Prioritised:
         batch = next(self._numbers)
         device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
         self._device_of[batch] = place.device
+        self._started_at[line.model] = now
         work_s = self._slowdowns.solo_s(place.load)
         self._spent.append((now, line.priority, work_s))
         self._work_s[line.priority] += work_s

@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping
 
-from covey.services.scheduler.core.state import QUEUED, Queue, StageId, TaskState
+from covey.model import Priority
+from covey.services.scheduler.core.state import QUEUED, Queue, StageId, StagePlan, State, TaskState
 
 
 def any_waits(queues: Mapping[StageId, Mapping[str, Queue]]) -> bool:
@@ -15,6 +16,20 @@ def any_waits(queues: Mapping[StageId, Mapping[str, Queue]]) -> bool:
             if queue:
                 return True
     return False
+
+
+def count(state: State, task: TaskState, change: int) -> None:
+    """Note that a task is queued from now on, or is not any more."""
+    counts = state.queued.get(task.plan.id)
+    if counts is None:
+        counts = state.queued[task.plan.id] = [0, 0]
+    counts[task.cascade.event.priority] += change
+
+
+def waiting_before(state: State, plan: StagePlan, priority: Priority) -> int:
+    """How many tasks of a stage are queued that an event of that priority can't overtake by it."""
+    high, low = state.queued.get(plan.id, (0, 0))
+    return high if priority is Priority.HIGH else high + low
 
 
 def push(queue: Queue, task: TaskState) -> None:

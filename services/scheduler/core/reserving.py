@@ -9,10 +9,11 @@ probability that the slots elsewhere have been taken by then. That sum is what a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from covey.model import Priority
-from covey.services.scheduler.core.contention import Load, Margins, Request, Slowdowns
+from covey.services.scheduler.core.contention import Load, Margins, Request, Slots, Slowdowns
 from covey.services.scheduler.core.occupancy import Occupancy
 
 MEMORY_S = 2.0
@@ -51,11 +52,11 @@ class Stream:
 class Reserve:
     """What HIGH requests may come, and whether they would find a slot."""
 
-    def __init__(self, slowdowns: Slowdowns, margins: Margins, devices: list[Occupancy], slots: int) -> None:
+    def __init__(self, slowdowns: Slowdowns, margins: Margins, devices: Mapping[int, Occupancy]) -> None:
+        """`devices` come and go."""
         self._slowdowns = slowdowns
         self._margins = margins
         self._devices = devices
-        self._slots = slots
         self._streams: dict[str, Stream] = {}
         self._rates = (Rate(), Rate())
         self._crowded = 0.0
@@ -69,9 +70,9 @@ class Reserve:
                 load = Load(request.model, 1, Priority.HIGH)
                 stream = self._streams[request.model] = Stream(load, budget_s)
             stream.rate.add(now)
-            held = [each.load.priority for device in self._devices for each in device.running.values()]
-            high = held.count(Priority.HIGH)
-            self._crowded += FORGET_CROWD * (high / (self._slots * len(self._devices)) - self._crowded)
+            held = [each.load.priority for device in self._devices.values() for each in device.running.values()]
+            slots = sum([device.slots.most for device in self._devices.values()])
+            self._crowded += FORGET_CROWD * (held.count(Priority.HIGH) / max(slots, 1) - self._crowded)
             stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
 
     def high_to_low(self, now: float) -> float:
@@ -82,7 +83,7 @@ class Reserve:
     def harm(self, number: int, load: Load, lasts_s: float, now: float) -> float:
         """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
         device = self._devices[number]
-        loads = [*[running.load for running in device.running.values()], load]
+        loads = [*device.loads, load]
         running_s = [
             self._margins.margin(running.load) * seconds
             for running, seconds in zip(device.running.values(), device.lasts_s(now), strict=True)
@@ -91,20 +92,22 @@ class Reserve:
         total = 0.0
         every = sum([stream.rate.at(now) for stream in self._streams.values()])
         for stream in self._streams.values():
-            late_s = self._late_s(stream, loads, lasts)
+            if not device.runs(stream.load.model):
+                continue
+            late_s = self._late_s(stream, loads, lasts, device.slots)
             if late_s > 0.0:
                 elsewhere = self._elsewhere(stream, number)
                 total += stream.rate.at(now) * late_s * _at_least(elsewhere, every * late_s)
         return total * (1.0 - self._crowded)
 
-    def _late_s(self, stream: Stream, loads: list[Load], lasts: list[float]) -> float:
+    def _late_s(self, stream: Stream, loads: list[Load], lasts: list[float], slots: Slots) -> float:
         """For how long from now on a request of the stream that arrives on such a device would be late."""
         order = sorted(range(len(loads)), key=lasts.__getitem__)
         waits_s = 0.0
         present = order
         while True:
-            if len(present) < self._slots:
-                beside = tuple([loads[at] for at in present])
+            beside = tuple([loads[at] for at in present])
+            if slots.have_room(beside, Priority.HIGH):
                 needs_s = self._needs_s(stream, beside)
                 if needs_s <= stream.budget_s or not present:
                     return max(0.0, waits_s + needs_s - stream.budget_s) if waits_s > 0.0 else 0.0
@@ -114,11 +117,9 @@ class Reserve:
     def _elsewhere(self, stream: Stream, number: int) -> int:
         """Other devices on which a request of the stream would be in time now."""
         found = 0
-        for at, device in enumerate(self._devices):
-            if at == number or len(device.running) >= self._slots:
-                continue
-            beside = tuple([running.load for running in device.running.values()])
-            found += self._needs_s(stream, beside) <= stream.budget_s
+        for at, device in self._devices.items():
+            if at != number and device.has_room(stream.load.model, Priority.HIGH):
+                found += self._needs_s(stream, device.loads) <= stream.budget_s
         return found
 
     def _needs_s(self, stream: Stream, beside: tuple[Load, ...]) -> float:

@@ -16,15 +16,19 @@ from covey.declaration import Declaration, Graph, Need, PoolDeclaration, StageDe
 from covey.errors import Reason, Status
 from covey.homes import Homes
 from covey.model import Event, GroupId, Node, ObjectRef, ObjectValue, Outcome, Placement, Priority, Read, Scope
+from covey.services.scheduler.core.contention import Why
 from covey.services.scheduler.core.policy import Policy
 from covey.services.scheduler.core.served import Served
-from covey.services.scheduler.core.weights import Balance, Weight
+from covey.services.scheduler.core.shared import Shared
+from covey.services.scheduler.core.weights import Balance, GroupUse, Weight
 
 
 class Limits(NamedTuple):
     """Bounds and patience. Times in seconds."""
 
     tasks_open_max: int = 100_000
+    kept_for_high: float = 0.1
+    """Share of that which LOW events leave to HIGH ones."""
     cascade_tasks_max: int = 10_000
     outcomes_max: int = 10_000
     declarations_max: int = 4
@@ -186,6 +190,8 @@ class TaskState:
     weight: Weight | None = None
     """Of its root group, once `weighed`; None if that is not worth a record."""
     weighed: bool = False
+    why: Why | None = None
+    """It was sent, or dropped, as a policy of priorities says."""
     repeats: bool = False
     """It was accepted before its cascade started again: it reads the state that it read then, and commits none."""
 
@@ -286,6 +292,10 @@ class Worker:
     lanes: int
     stages: frozenset[str]
     heard_at: float
+    high_lanes: int = 0
+    """Of its lanes, kept for HIGH, ..."""
+    low_lanes: int = 0
+    """... and for LOW; the others take any."""
     batches: dict[int, Batch] = field(default_factory=dict)
     last_batch: int = 0
 
@@ -312,15 +322,6 @@ class Foresight:
 
     event: bytes = b""
     tasks: list[tuple[StagePlan, dict[str, str | int], str]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class GroupUse:
-    """What is known of a group's weight, for placement."""
-
-    objects: int = 0
-    size: int = 0
-    uses: int = 0
 
 
 @dataclass(slots=True)
@@ -366,6 +367,8 @@ class State:
     """When a lane will be free for a batch that was not dispatched yet."""
     queues: dict[StageId, dict[str, Queue]] = field(default_factory=dict)
     """Stage -> home node -> heap of queued tasks."""
+    queued: dict[StageId, list[int]] = field(default_factory=dict)
+    """How many tasks of a stage are queued, of HIGH and of LOW events."""
     lines: dict[StateKey, StateLine] = field(default_factory=dict)
     exposed: dict[StateKey, float] = field(default_factory=dict)
     """Lines whose version may be superseded by what a dropped task has put -> an instant when it was still current:
@@ -373,6 +376,8 @@ class State:
     batches: dict[int, Batch] = field(default_factory=dict)
     served: Served | None = None
     """The pipeline that is provisioned; then it is served alone, and `queues` stay empty."""
+    shared: Shared | None = None
+    """Devices are shared by priorities, as a policy says; then `queues` stay empty too."""
     wanted_workers: int = 0
     """How many would have the lanes that are provisioned; 0: nothing is."""
     groups: OrderedDict[GroupId, GroupUse] = field(default_factory=OrderedDict)

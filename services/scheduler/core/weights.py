@@ -23,6 +23,15 @@ class Weight:
 
 
 @dataclass(slots=True)
+class GroupUse:
+    """What is known of a group's weight, for placement."""
+
+    objects: int = 0
+    size: int = 0
+    uses: int = 0
+
+
+@dataclass(slots=True)
 class Readers:
     """Who reads a group from afar: reads per second by node, and puts per second, as means and since the last look."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from covey.declaration import Declaration, Graph, graph
 from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport, Beat, Emission, RunBatch, TaskReport, WorkerJoined
-from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue
+from covey.model import INLINE_BYTES_MAX, ObjectRef, ObjectValue, Priority
 from covey.services.worker.core.phases import FETCHING, QUEUED, READY, STORING
 from covey.services.worker.core.state import BatchState, Identity, TaskState, WorkerState
 
@@ -15,7 +15,9 @@ from covey.services.worker.core.state import BatchState, Identity, TaskState, Wo
 def introduction(identity: Identity, epoch: int, loaded: tuple[str, ...]) -> WorkerJoined:
     """The answer to a leader; `epoch` is the newest that this worker has seen, `loaded` its models by lane."""
     stages = tuple(f"{known.pipeline}/{stage.name}" for known in identity.pipelines for stage in known.stages)
-    return WorkerJoined(identity.worker, identity.node, identity.device, len(identity.lanes), stages, epoch, loaded)
+    high, low = identity.lanes.count(Priority.HIGH), identity.lanes.count(Priority.LOW)
+    lanes = len(identity.lanes)
+    return WorkerJoined(identity.worker, identity.node, identity.device, lanes, stages, epoch, loaded, high, low)
 
 
 def beat_of(state: WorkerState, now: float) -> Beat:

@@ -1,0 +1,59 @@
+"""What does the policy of priorities know of a task that waits?
+
+A request: the stage is its model, the event gives priority and deadline. A task that others wait for behind its state
+has the urgency that they lend it, though never a deadline beyond its own; when it can't make what was lent, it is given
+back, for its own event may well be answered.
+"""
+
+from __future__ import annotations
+
+from covey.grouping import Scope
+from covey.services.scheduler.core.contention import Request
+from covey.services.scheduler.core.guessing import profile_of
+from covey.services.scheduler.core.shared import Shared
+from covey.services.scheduler.core.state import StagePlan, TaskState
+
+
+def model_of(plan: StagePlan) -> str:
+    """What the policy knows a stage by, whatever its version."""
+    return model_named(plan.id.scope, plan.id.name)
+
+
+def model_named(scope: Scope, stage: str) -> str:
+    """`<tenant>/<pipeline>/<stage>`."""
+    return f"{scope.tenant}/{scope.pipeline}/{stage}"
+
+
+def arrive(shared: Shared, task: TaskState, now: float) -> None:
+    """A task waits from now on; one that waits already has another urgency from now on."""
+    model, batch_max = model_of(task.plan), task.plan.declaration.batch_max
+    known = shared.profiles.get(model)
+    if known is None or known.sizes[-1] != batch_max:  # it is new, or the newest version has larger batches
+        shared.profiles[model] = profile_of(known.curve if known else shared.curves.get(model), batch_max)
+    waiting = shared.waiting.setdefault(model, {})
+    if task.number in waiting:
+        shared.policy.gone(task.number, now)
+    waiting[task.number] = None
+    deadline = min(task.urgency.deadline, task.cascade.event.deadline)
+    shared.policy.arrived(Request(task.number, model, task.urgency.priority, now, deadline), now)
+
+
+def withdraw(shared: Shared, task: TaskState, now: float) -> None:
+    """A task that waited will not run."""
+    del shared.waiting[model_of(task.plan)][task.number]
+    shared.policy.gone(task.number, now)
+
+
+def start(shared: Shared, task: TaskState) -> None:
+    """The policy has launched a task, and it is about to be sent."""
+    del shared.waiting[model_of(task.plan)][task.number]
+
+
+def give_back(shared: Shared, task: TaskState, now: float) -> bool:
+    """Have a task that the policy has dropped wait under its own urgency; False: it had no other."""
+    own = task.cascade.urgency
+    if task.urgency == own:
+        return False
+    task.urgency = own
+    arrive(shared, task, now)
+    return True
