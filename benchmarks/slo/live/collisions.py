@@ -13,12 +13,13 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import covey
 from benchmarks.processes import CORES
 from benchmarks.slo.live.chain import Course
-from benchmarks.slo.live.overhead import HOPS_CLIENT, middle_mean, spread_of, used_s
+from benchmarks.slo.live.fitting import fitted
+from benchmarks.slo.live.overhead import HOPS_CLIENT, used_s
 from benchmarks.slo.live.running import (
     DEADLINE_S,
     Event,
@@ -59,12 +60,11 @@ SETTLE_S = 8.0
 PROFILED = 150
 """Events that stages are measured on."""
 READY_S = 3.0
-ALONE, WARM = 150, 30
+ALONE, WARM = 200, 40
 """Events one at a time, and how many of them come before the mesh is warm."""
-IDLE_S, PAUSE_S = 4.0, 0.02
-EVERY_S = 0.1
-"""In the simulation: by then the one before is answered."""
-HOPS_S = (0.0002, 0.001)
+EVERY_S = 1 / RATES[0]
+"""From one of them to the next."""
+IDLE_S = 4.0
 
 
 @cache
@@ -100,18 +100,9 @@ async def live(folder: Path, course: Course, seed: int) -> Live:
         return await play(client, cluster.pids, instants(course.phases, seed), _event, course.parts)
 
 
-class _Alone(NamedTuple):
-    """Events that have the mesh to themselves, simulated."""
-
-    latency_s: float
-    hops: float
-    """All of an event's, whether or not it waits for them."""
-    compute_s: float
-
-
 async def measured_overhead(folder: Path, profile: Path) -> Overhead:
-    """What the mesh takes for these objects, which are more and larger than an identity's: from events that have it to
-    themselves. In the simulation of the same events latency is a straight line of the hop, which two hops tell."""
+    """What the mesh takes for these objects, from events that have it to themselves and come as far apart as they do
+    at the lowest load: processes that have slept for a tenth of a second take a quarter longer than after 20 ms."""
     frames()
     clock = MonotonicClock()
     async with cluster_of(APP, folder, {"COVEY_DEVICE": "cpu"}, WORKERS) as cluster:
@@ -119,21 +110,30 @@ async def measured_overhead(folder: Path, profile: Path) -> Overhead:
         await asyncio.sleep(IDLE_S)
         idle = (used_s(cluster) - before) / (clock.now() - began)
         began, before = clock.now(), used_s(cluster)
-        latencies = await one_at_a_time(cluster, _event, ALONE, PAUSE_S)
+        latencies = await one_at_a_time(cluster, _event, ALONE, EVERY_S)
         used = used_s(cluster) - before - idle * (clock.now() - began)
-    short, long = [_alone(profile, hop_s) for hop_s in HOPS_S]
-    hops = (long.latency_s - short.latency_s) / (HOPS_S[1] - HOPS_S[0])
-    hop_s = max(HOPS_S[0] / 2, HOPS_S[0] + (middle_mean(latencies[WARM:]) - short.latency_s) / hops)
-    cpu_s = max(0.0, used / ALONE - short.compute_s) / (2 * short.hops + HOPS_CLIENT)
-    return Overhead(hop_s, spread_of(latencies[WARM:], hop_s, hops), HOPS_CLIENT * hop_s, cpu_s, CORES)
+    return overhead_of(profile, latencies, used / ALONE)
 
 
-def _alone(profile: Path, hop_s: float) -> _Alone:
-    simulation = _Simulation(profile, 0, Overhead(hop_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES))
-    before = simulation.network.hops
-    latencies = [latency for _, latency in simulation.play([EVERY_S * number for number in range(ALONE)])]
-    hops = (simulation.network.hops - before) / ALONE
-    return _Alone(middle_mean(latencies[WARM:]), hops, simulation.computed_s / ALONE)
+def overhead_of(profile: Path, latencies: Sequence[float], event_cpu_s: float) -> Overhead:
+    """That at which the first frames, simulated, have these latencies, and take so much CPU time each."""
+    due = [EVERY_S * number for number in range(len(latencies))]
+
+    def simulation(hop_s: float, part_s: float) -> _Simulation:
+        return _Simulation(profile, 0, Overhead(hop_s, part_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES))
+
+    def simulate(hop_s: float, part_s: float) -> list[float]:
+        return [latency for _, latency in simulation(hop_s, part_s).play(due)][WARM:]
+
+    sizes = [len(frame.positions) for frame in frames()[WARM : len(due)]]
+    hop_s, part_s, spread = fitted(latencies[WARM:], sizes, simulate)
+    alone = simulation(hop_s, part_s)
+    hops, worked_s = alone.network.hops, alone.network.worked_s
+    alone.play(due)
+    known_s = (alone.computed_s + alone.network.worked_s - worked_s) / len(due) + HOPS_CLIENT * hop_s / 2
+    ends = 2 * (alone.network.hops - hops) / len(due) + HOPS_CLIENT
+    cpu_s = hop_s / 2 + max(0.0, event_cpu_s - known_s) / ends
+    return Overhead(hop_s, part_s, spread, HOPS_CLIENT * hop_s, cpu_s, CORES)
 
 
 # --- simulated -------------------------------------------------------------------------------------------------------
