@@ -60,10 +60,12 @@ SETTLE_S = 8.0
 PROFILED = 150
 """Events that stages are measured on."""
 READY_S = 3.0
-ALONE, WARM = 200, 40
-"""Events one at a time, and how many of them come before the mesh is warm."""
-EVERY_S = 1 / RATES[0]
-"""From one of them to the next."""
+FIRST = 300
+"""The frame with which events one at a time begin: from there on scenes are small and large at the same time."""
+QUICK, APART = 80, 160
+"""First so many soon after one another, for what is slow at first; then those that are measured."""
+SOON_S, APART_S = 0.01, 1 / RATES[0]
+"""Between an answer and the next event: the latter is as at the lowest load."""
 IDLE_S = 4.0
 
 
@@ -102,31 +104,33 @@ async def live(folder: Path, course: Course, seed: int) -> Live:
 
 async def measured_overhead(folder: Path, profile: Path) -> Overhead:
     """What the mesh takes for these objects, from events that have it to themselves and come as far apart as they do
-    at the lowest load: processes that have slept for a tenth of a second take a quarter longer than after 20 ms."""
+    at the lowest load: who has slept for a tenth of a second takes a sixth longer than who has slept for 20 ms."""
     frames()
     clock = MonotonicClock()
+    pauses = [SOON_S] * QUICK + [APART_S] * APART
     async with cluster_of(APP, folder, {"COVEY_DEVICE": "cpu"}, WORKERS) as cluster:
         began, before = clock.now(), used_s(cluster)
         await asyncio.sleep(IDLE_S)
         idle = (used_s(cluster) - before) / (clock.now() - began)
         began, before = clock.now(), used_s(cluster)
-        latencies = await one_at_a_time(cluster, _event, ALONE, EVERY_S)
+        played = await one_at_a_time(cluster, lambda number: _event(FIRST + number), pauses)
         used = used_s(cluster) - before - idle * (clock.now() - began)
-    return overhead_of(profile, latencies, used / ALONE)
+    return overhead_of(profile, played, used / len(played))
 
 
-def overhead_of(profile: Path, latencies: Sequence[float], event_cpu_s: float) -> Overhead:
-    """That at which the first frames, simulated, have these latencies, and take so much CPU time each."""
-    due = [EVERY_S * number for number in range(len(latencies))]
+def overhead_of(profile: Path, played: Sequence[tuple[float, float]], event_cpu_s: float) -> Overhead:
+    """That at which these events, simulated from the instants at which they were sent, have these latencies and take
+    so much CPU time each."""
+    due, latencies = zip(*played, strict=True)
 
     def simulation(hop_s: float, part_s: float) -> _Simulation:
-        return _Simulation(profile, 0, Overhead(hop_s, part_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES))
+        return _Simulation(profile, 0, Overhead(hop_s, part_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES), FIRST)
 
     def simulate(hop_s: float, part_s: float) -> list[float]:
-        return [latency for _, latency in simulation(hop_s, part_s).play(due)][WARM:]
+        return [latency for _, latency in simulation(hop_s, part_s).play(due)][QUICK:]
 
-    sizes = [len(frame.positions) for frame in frames()[WARM : len(due)]]
-    hop_s, part_s, spread = fitted(latencies[WARM:], sizes, simulate)
+    sizes = [len(frame.positions) for frame in frames()[FIRST + QUICK : FIRST + len(due)]]
+    hop_s, part_s, spread = fitted(latencies[QUICK:], sizes, simulate)
     alone = simulation(hop_s, part_s)
     hops, worked_s = alone.network.hops, alone.network.worked_s
     alone.play(due)
@@ -151,12 +155,13 @@ def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> l
 
 
 class _Simulation:
-    """A mesh of one node whose pipeline nobody provisions, and its clients."""
+    """A mesh of one node whose pipeline nobody provisions, and its clients, who send the frames from `first` on."""
 
-    def __init__(self, profile: Path, seed: int, overhead: Overhead) -> None:
+    def __init__(self, profile: Path, seed: int, overhead: Overhead, first: int = 0) -> None:
         counts: dict[str, list[int]] = {}
-        for frame in frames():
+        for frame in frames()[first:]:
             counts.setdefault(frame.scene, []).append(len(frame.positions))
+        self._first = first
         self.world = World(seed, is_traced=False)
         traffic = Traffic(app.declaration(), lambda scene, tick: counts[scene][tick], {})
         self.clients = Clients(traffic)
@@ -176,7 +181,7 @@ class _Simulation:
         sent = []
         for number, at in enumerate(due):
             self.world.run(READY_S + at)
-            sent.append((at, self.clients.send(self.mesh.gateway(0), frames()[number].scene, DEADLINE_S)))
+            sent.append((at, self.clients.send(self.mesh.gateway(0), frames()[self._first + number].scene, DEADLINE_S)))
         self.world.run(self.world.now + DEADLINE_S, lambda: not self.clients.open)
         ended = {each.id: at for each, at, outcome in self.clients.outcomes() if outcome.status is Status.OK}
         return [(at, ended.get(each.id, math.inf) - each.sent_at + self.client_s) for at, each in sent]
@@ -190,5 +195,5 @@ class _Simulation:
     def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
 
     def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None:
-        self.network.occupy(seconds)
+        self.network.occupy(worker, seconds)
         self.computed_s += seconds

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FIRST_S = 0.0003, 0.00001
+FIRST_S = 0.0005, 0.00005
 """The hop and the part at which the fit begins."""
 STEPS = 2
 NORMAL_QUARTILES = 1.349
@@ -26,7 +26,7 @@ class Fit(NamedTuple):
 
 
 def fitted(measured: Sequence[float], sizes: Sequence[int], simulate: Callable[[float, float], Sequence[float]]) -> Fit:
-    """What `simulate`, given a hop and a part without spread, has to be given to say latencies like these.
+    """What `simulate`, which takes a hop and a part, has to be given to say latencies like these.
 
     Like these are those whose middles are the measured ones among smaller events and among larger ones: two equations,
     after Wald (1940), who draws a line through the means of halves. Newton's method finds them, and as latencies are
@@ -39,14 +39,13 @@ def fitted(measured: Sequence[float], sizes: Sequence[int], simulate: Callable[[
     def middles(latencies: Sequence[float]) -> npt.NDArray[np.float64]:
         return np.array([middle_mean([latencies[at] for at in half]) for half in halves])
 
-    hop_s, part_s = FIRST_S
-    slopes = np.empty((2, 2))
+    found, slopes = np.array(FIRST_S), np.eye(2)
     for _ in range(STEPS):
-        now = middles(simulate(hop_s, part_s))
-        slopes[:, 0] = (middles(simulate(2 * hop_s, part_s)) - now) / hop_s
-        slopes[:, 1] = (middles(simulate(hop_s, part_s + FIRST_S[1])) - now) / FIRST_S[1]
-        hop_more_s, part_more_s = np.linalg.solve(slopes, middles(measured) - now)
-        hop_s, part_s = max(FIRST_S[0] / 10, hop_s + float(hop_more_s)), max(0.0, part_s + float(part_more_s))
+        now = middles(simulate(*found.tolist()))
+        more = np.diag(found / 4)
+        slopes = np.stack([(middles(simulate(*(found + each).tolist())) - now) / each.sum() for each in more], axis=1)
+        found = np.maximum(found / 10, found + np.linalg.solve(slopes, middles(measured) - now))
+    hop_s, part_s = found.tolist()
     left = [latency - said for latency, said in zip(measured, simulate(hop_s, part_s), strict=True)]
     hops, parts = slopes.mean(axis=0).tolist()
     return Fit(hop_s, part_s, spread_of(left, hop_s + part_s * parts / hops, hops))

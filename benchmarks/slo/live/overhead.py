@@ -60,13 +60,14 @@ async def _taken(folder: Path) -> list[_Taken]:
     latencies: list[list[float]] = [[] for _ in meshes]
     async with meshes[0], meshes[1]:
         for mesh in meshes:
-            await one_at_a_time(mesh, _event, WARM, PAUSE_S)
+            await one_at_a_time(mesh, _event, [PAUSE_S] * WARM)
         began, before = clock.now(), [used_s(mesh) for mesh in meshes]
         await asyncio.sleep(IDLE_S)
         idle_s, idle = clock.now() - began, [used_s(mesh) for mesh in meshes]
         for turn in range(TURNS):
             for mesh, found in zip(meshes, latencies, strict=True):
-                found += await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), EACH, PAUSE_S)
+                played = await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), [PAUSE_S] * EACH)
+                found += [latency for _, latency in played]
         busy_s, busy = clock.now() - began - idle_s, [used_s(mesh) for mesh in meshes]
     events = TURNS * EACH
     used = [
