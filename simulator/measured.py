@@ -73,12 +73,10 @@ class MeasuredNetwork(Network):
         self._cores_free[core] = self._free[process.birth] = done + self._beyond_s
         return done
 
-    def occupy(self, process: Process[Any, Any], seconds: float) -> None:
-        """A stage that computes on this host's CPU keeps from now on a core busy, and the interpreter that it shares
-        with the rest of its process."""
+    def occupy(self, seconds: float) -> None:
+        """A stage that computes on this host's CPU keeps a core busy from now on."""
         begins, core = self._begins(0.0)
         self._cores_free[core] = begins + seconds
-        self._free[process.birth] = max(self._free.get(process.birth, 0.0), begins + seconds)
 
     def _begins(self, process_free: float) -> tuple[float, int]:
         core = min(range(len(self._cores_free)), key=self._cores_free.__getitem__)

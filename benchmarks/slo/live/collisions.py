@@ -195,5 +195,5 @@ class _Simulation:
     def computed(self, worker: WorkerProcess, run: RunBatch, task: Task, inputs: Inputs) -> None: ...
 
     def ran(self, worker: WorkerProcess, tasks: Sequence[Task], seconds: float) -> None:
-        self.network.occupy(worker, seconds)
+        self.network.occupy(seconds)
         self.computed_s += seconds
