@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,8 @@ QUICK, APART = 80, 160
 SOON_S, APART_S = 0.01, 1 / RATES[0]
 """Between an answer and the next event: the latter is as at the lowest load."""
 IDLE_S = 4.0
+DRAWS = 5
+"""Odd, so that a median is one of them."""
 
 
 @cache
@@ -144,14 +147,18 @@ def overhead_of(profile: Path, played: Sequence[tuple[float, float]], event_cpu_
 
 
 def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> list[Taken]:
-    """What the simulator says of such a run, part by part."""
+    """What the simulator says of such a run, part by part: medians over draws of all that these instants leave open."""
     gc.disable()
     try:
-        latencies = _Simulation(profile, seed, overhead).play(instants(course.phases, seed))
+        drawn = [
+            _Simulation(profile, DRAWS * seed + draw, overhead).play(instants(course.phases, seed))
+            for draw in range(DRAWS)
+        ]
     finally:
         gc.enable()
         gc.collect()
-    return [taken(latencies, part) for part in course.parts]
+    parts = [[taken(latencies, part) for latencies in drawn] for part in course.parts]
+    return [Taken._make(map(statistics.median, zip(*part, strict=True))) for part in parts]
 
 
 class _Simulation:
