@@ -148,15 +148,15 @@ def overhead_of(profile: Path, played: Sequence[tuple[float, float]], event_cpu_
 
 def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> list[Taken]:
     """What the simulator says of such a run, part by part: medians over draws of all that these instants leave open."""
+    drawn = []
     gc.disable()
     try:
-        drawn = [
-            _Simulation(profile, DRAWS * seed + draw, overhead).play(instants(course.phases, seed))
-            for draw in range(DRAWS)
-        ]
+        for draw in range(DRAWS):
+            simulation = _Simulation(profile, DRAWS * seed + draw, overhead)
+            drawn.append(simulation.play(instants(course.phases, seed)))
+            gc.collect()
     finally:
         gc.enable()
-        gc.collect()
     parts = [[taken(latencies, part) for latencies in drawn] for part in course.parts]
     return [Taken._make(map(statistics.median, zip(*part, strict=True))) for part in parts]
 
