@@ -126,8 +126,8 @@ def overhead_of(profile: Path, played: Sequence[tuple[float, float]], event_cpu_
     so much CPU time each."""
     due, latencies = zip(*played, strict=True)
 
-    def simulation(hop_s: float, part_s: float) -> _Simulation:
-        return _Simulation(profile, 0, Overhead(hop_s, part_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES), FIRST)
+    def simulation(hop_s: float, part_s: float) -> Simulation:
+        return Simulation(profile, 0, Overhead(hop_s, part_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES), FIRST)
 
     def simulate(hop_s: float, part_s: float) -> list[float]:
         return [latency for _, latency in simulation(hop_s, part_s).play(due)][QUICK:]
@@ -152,7 +152,7 @@ def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> l
     gc.disable()
     try:
         for draw in range(DRAWS):
-            simulation = _Simulation(profile, DRAWS * seed + draw, overhead)
+            simulation = Simulation(profile, DRAWS * seed + draw, overhead)
             drawn.append(simulation.play(instants(course.phases, seed)))
             gc.collect()
     finally:
@@ -161,7 +161,7 @@ def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> l
     return [Taken._make(map(statistics.median, zip(*part, strict=True))) for part in parts]
 
 
-class _Simulation:
+class Simulation:
     """A mesh of one node whose pipeline nobody provisions, and its clients, who send the frames from `first` on."""
 
     def __init__(self, profile: Path, seed: int, overhead: Overhead, first: int = 0) -> None:
