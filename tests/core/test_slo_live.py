@@ -1,16 +1,23 @@
 """The comparison of live and simulated: what a row says, and what is made of rows."""
 
+import json
+import math
 import statistics
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from benchmarks.slo.live import chain
-from benchmarks.slo.live.overhead import middle_mean, spread_of
+from benchmarks.slo.live import chain, collisions
+from benchmarks.slo.live.fitting import fitted, middle_mean, spread_of
 from benchmarks.slo.live.report import LABELS, lines_of, summary_of
 from benchmarks.slo.live.running import Part, instants, taken
-from covey.simulator.measured import MeasuredNetwork, Overhead, measured_network
+from covey.errors import OK
+from covey.grouping import Scope
+from covey.messages import BatchReport, Beat, Emission, Get, GetDone, RunBatch, Task, TaskReport
+from covey.model import Answer, KeyRead, ObjectRef, ObjectValue, Priority
+from covey.simulator.measured import MeasuredNetwork, Overhead, measured_network, parts_of
 from covey.simulator.world import World
 
 LOADS = len(LABELS["chain"])
@@ -80,9 +87,9 @@ def test_live_and_simulated_events_come_at_the_same_instants() -> None:
 # --- the mesh's own share --------------------------------------------------------------------------------------------
 
 
-def network(cores: int, cpu_s: float = 0.001) -> MeasuredNetwork:
+def network(cores: int, cpu_s: float = 0.001, part_s: float = 0.0) -> MeasuredNetwork:
     world = World(1)
-    return measured_network(Overhead(0.002, 0.0, 0.0, cpu_s, cores))(world, world.random("network"))
+    return measured_network(Overhead(0.002, part_s, 0.0, 0.0, cpu_s, cores))(world, world.random("network"))
 
 
 class Somebody:
@@ -92,8 +99,8 @@ class Somebody:
         self.birth = birth
 
 
-def worked(found: MeasuredNetwork, *births: int) -> list[float]:
-    return [round(found._worked(Somebody(birth)), 6) for birth in births]  # type: ignore[arg-type]
+def worked(found: MeasuredNetwork, *births: int, parts: int = 1) -> list[float]:
+    return [round(found._worked(Somebody(birth), parts), 6) for birth in births]  # type: ignore[arg-type]
 
 
 def test_a_process_does_one_thing_at_a_time() -> None:
@@ -111,6 +118,24 @@ def test_what_follows_a_message_keeps_the_process_busy_and_not_the_message() -> 
     assert worked(network(cores=8, cpu_s=0.005), 1, 1) == [0.001, 0.006]
 
 
+def test_each_part_that_a_message_carries_is_work_at_both_ends() -> None:
+    """Half a hop of 2 ms and half of three parts of 0.4 ms each."""
+    assert worked(network(cores=1, part_s=0.0004), 1, parts=3) == [0.0016]
+
+
+def test_the_parts_of_a_message_are_what_it_is_about() -> None:
+    """Tasks that are to run, tasks that ran with what they emit, reads and their answers; anything else is one."""
+    key, scope = KeyRead("pool", "/pool/1", "group", 0, "node", True), Scope("tenant", "pipeline")
+    task = Task(1, b"", "event", None, (), (), (), 1.0)
+    emission = Emission(0, ObjectValue(ObjectRef("pool", "/pool/1", "group", 1, 0), b""))
+
+    assert parts_of(RunBatch(1, 1, scope, "", "stage", Priority.HIGH, (task, task))) == 2
+    assert parts_of(BatchReport(1, 1, (TaskReport(1, OK), TaskReport(2, OK, emissions=(emission, emission))))) == 4
+    assert parts_of(Get(1, scope, (key, key, key), 1.0)) == 3
+    assert parts_of(GetDone(1, (Answer((), True),) * 3)) == 3
+    assert parts_of(Beat()) == 1
+
+
 def test_a_stage_on_the_cpu_takes_a_core_from_the_mesh() -> None:
     """With one core, a message waits until the stage has computed."""
     found = network(cores=1)
@@ -126,3 +151,43 @@ def test_the_spread_of_hops_gives_that_of_their_sum() -> None:
 
     assert spread_of(latencies, hop_s, 10) == pytest.approx(spread, rel=0.1)
     assert middle_mean([0.0, 1.0, 2.0, 100.0]) == 1.5
+
+
+def test_a_hop_and_a_part_are_found_from_small_events_and_large_ones() -> None:
+    """Latencies of 20 hops, and 10 parts for each of an event's actors, give back hop, part and spread within a tenth,
+    though every twentieth event met a stall."""
+    rng, hop_s, part_s, spread = Random(2), 0.0005, 0.00005, 0.5
+    sizes = [rng.randint(2, 6) for _ in range(4_000)]
+
+    def simulate(hop_s: float, part_s: float) -> list[float]:
+        return [0.001 + 20 * hop_s + 10 * size * part_s for size in sizes]
+
+    mean = math.exp(spread**2 / 2)
+    measured = [
+        0.001 + sum(rng.lognormvariate(0, spread) for _ in range(40)) / mean * (latency - 0.001) / 40
+        for latency in simulate(hop_s, part_s)
+    ]
+    found = fitted([each + 0.05 * (at % 20 == 0) for at, each in enumerate(measured)], sizes, simulate)
+
+    assert found.hop_s == pytest.approx(hop_s, rel=0.1)
+    assert found.part_s == pytest.approx(part_s, rel=0.1)
+    assert found.spread == pytest.approx(spread, rel=0.1)
+
+
+def test_the_overhead_of_simulated_events_is_what_they_were_simulated_with(tmp_path: Path) -> None:
+    """Frames one at a time, sent through a simulated mesh, give back its hop and its part within 5 %; and all of the
+    CPU time beyond these and computing comes after messages."""
+    stage = {"sizes": [1, 16], "mean_s": [0.0005, 0.002], "std_s": [0.0, 0.0], "cold_s": 0.0}
+    edges = [["", "track", 1.0], ["track", "predict", 4.0], ["predict", "collide", 0.25]]
+    found = {"name": "collisions", "objective_s": 0.2, "edges": edges, "joins": ["collide"]}
+    profile = tmp_path / "profile.json"
+    profile.write_text(json.dumps({**found, "stages": dict.fromkeys(("track", "predict", "collide"), stage)}))
+    mesh = Overhead(0.0006, 0.00004, 0.0, 0.0012, 0.0003, cores=2)
+    due = [0.1 * number for number in range(collisions.QUICK + 20)]
+    played = collisions.Simulation(profile, 1, mesh, collisions.FIRST).play(due)
+
+    overhead = collisions.overhead_of(profile, played, event_cpu_s=1.0)
+
+    assert overhead.hop_s == pytest.approx(mesh.hop_s, rel=0.05)
+    assert overhead.part_s == pytest.approx(mesh.part_s, rel=0.05)
+    assert 1 / 60 < overhead.cpu_s < 1 / 30

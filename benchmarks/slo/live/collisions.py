@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import covey
 from benchmarks.processes import CORES
 from benchmarks.slo.live.chain import Course
-from benchmarks.slo.live.overhead import HOPS_CLIENT, middle_mean, spread_of, used_s
+from benchmarks.slo.live.fitting import fitted
+from benchmarks.slo.live.overhead import HOPS_CLIENT, used_s
 from benchmarks.slo.live.running import (
     DEADLINE_S,
     Event,
@@ -59,12 +61,15 @@ SETTLE_S = 8.0
 PROFILED = 150
 """Events that stages are measured on."""
 READY_S = 3.0
-ALONE, WARM = 150, 30
-"""Events one at a time, and how many of them come before the mesh is warm."""
-IDLE_S, PAUSE_S = 4.0, 0.02
-EVERY_S = 0.1
-"""In the simulation: by then the one before is answered."""
-HOPS_S = (0.0002, 0.001)
+FIRST = 300
+"""The frame with which events one at a time begin: from there on scenes are small and large at the same time."""
+QUICK, APART = 80, 160
+"""First so many soon after one another, for what is slow at first; then those that are measured."""
+SOON_S, APART_S = 0.01, 1 / RATES[0]
+"""Between an answer and the next event: the latter is as at the lowest load."""
+IDLE_S = 4.0
+DRAWS = 5
+"""Odd, so that a median is one of them."""
 
 
 @cache
@@ -100,63 +105,70 @@ async def live(folder: Path, course: Course, seed: int) -> Live:
         return await play(client, cluster.pids, instants(course.phases, seed), _event, course.parts)
 
 
-class _Alone(NamedTuple):
-    """Events that have the mesh to themselves, simulated."""
-
-    latency_s: float
-    hops: float
-    """All of an event's, whether or not it waits for them."""
-    compute_s: float
-
-
 async def measured_overhead(folder: Path, profile: Path) -> Overhead:
-    """What the mesh takes for these objects, which are more and larger than an identity's: from events that have it to
-    themselves. In the simulation of the same events latency is a straight line of the hop, which two hops tell."""
+    """What the mesh takes for these objects, from events that have it to themselves and come as far apart as they do
+    at the lowest load: who has slept for a tenth of a second takes a sixth longer than who has slept for 20 ms."""
     frames()
     clock = MonotonicClock()
+    pauses = [SOON_S] * QUICK + [APART_S] * APART
     async with cluster_of(APP, folder, {"COVEY_DEVICE": "cpu"}, WORKERS) as cluster:
         began, before = clock.now(), used_s(cluster)
         await asyncio.sleep(IDLE_S)
         idle = (used_s(cluster) - before) / (clock.now() - began)
         began, before = clock.now(), used_s(cluster)
-        latencies = await one_at_a_time(cluster, _event, ALONE, PAUSE_S)
+        played = await one_at_a_time(cluster, lambda number: _event(FIRST + number), pauses)
         used = used_s(cluster) - before - idle * (clock.now() - began)
-    short, long = [_alone(profile, hop_s) for hop_s in HOPS_S]
-    hops = (long.latency_s - short.latency_s) / (HOPS_S[1] - HOPS_S[0])
-    hop_s = max(HOPS_S[0] / 2, HOPS_S[0] + (middle_mean(latencies[WARM:]) - short.latency_s) / hops)
-    cpu_s = max(0.0, used / ALONE - short.compute_s) / (2 * short.hops + HOPS_CLIENT)
-    return Overhead(hop_s, spread_of(latencies[WARM:], hop_s, hops), HOPS_CLIENT * hop_s, cpu_s, CORES)
+    return overhead_of(profile, played, used / len(played))
 
 
-def _alone(profile: Path, hop_s: float) -> _Alone:
-    simulation = _Simulation(profile, 0, Overhead(hop_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES))
-    before = simulation.network.hops
-    latencies = [latency for _, latency in simulation.play([EVERY_S * number for number in range(ALONE)])]
-    hops = (simulation.network.hops - before) / ALONE
-    return _Alone(middle_mean(latencies[WARM:]), hops, simulation.computed_s / ALONE)
+def overhead_of(profile: Path, played: Sequence[tuple[float, float]], event_cpu_s: float) -> Overhead:
+    """That at which these events, simulated from the instants at which they were sent, have these latencies and take
+    so much CPU time each."""
+    due, latencies = zip(*played, strict=True)
+
+    def simulation(hop_s: float, part_s: float) -> Simulation:
+        return Simulation(profile, 0, Overhead(hop_s, part_s, 0.0, HOPS_CLIENT * hop_s, hop_s / 2, CORES), FIRST)
+
+    def simulate(hop_s: float, part_s: float) -> list[float]:
+        return [latency for _, latency in simulation(hop_s, part_s).play(due)][QUICK:]
+
+    sizes = [len(frame.positions) for frame in frames()[FIRST + QUICK : FIRST + len(due)]]
+    hop_s, part_s, spread = fitted(latencies[QUICK:], sizes, simulate)
+    alone = simulation(hop_s, part_s)
+    hops, worked_s = alone.network.hops, alone.network.worked_s
+    alone.play(due)
+    known_s = (alone.computed_s + alone.network.worked_s - worked_s) / len(due) + HOPS_CLIENT * hop_s / 2
+    ends = 2 * (alone.network.hops - hops) / len(due) + HOPS_CLIENT
+    cpu_s = hop_s / 2 + max(0.0, event_cpu_s - known_s) / ends
+    return Overhead(hop_s, part_s, spread, HOPS_CLIENT * hop_s, cpu_s, CORES)
 
 
 # --- simulated -------------------------------------------------------------------------------------------------------
 
 
 def simulated(profile: Path, course: Course, seed: int, overhead: Overhead) -> list[Taken]:
-    """What the simulator says of such a run, part by part."""
+    """What the simulator says of such a run, part by part: medians over draws of all that these instants leave open."""
+    drawn = []
     gc.disable()
     try:
-        latencies = _Simulation(profile, seed, overhead).play(instants(course.phases, seed))
+        for draw in range(DRAWS):
+            simulation = Simulation(profile, DRAWS * seed + draw, overhead)
+            drawn.append(simulation.play(instants(course.phases, seed)))
+            gc.collect()
     finally:
         gc.enable()
-        gc.collect()
-    return [taken(latencies, part) for part in course.parts]
+    parts = [[taken(latencies, part) for latencies in drawn] for part in course.parts]
+    return [Taken._make(map(statistics.median, zip(*part, strict=True))) for part in parts]
 
 
-class _Simulation:
-    """A mesh of one node whose pipeline nobody provisions, and its clients."""
+class Simulation:
+    """A mesh of one node whose pipeline nobody provisions, and its clients, who send the frames from `first` on."""
 
-    def __init__(self, profile: Path, seed: int, overhead: Overhead) -> None:
+    def __init__(self, profile: Path, seed: int, overhead: Overhead, first: int = 0) -> None:
         counts: dict[str, list[int]] = {}
-        for frame in frames():
+        for frame in frames()[first:]:
             counts.setdefault(frame.scene, []).append(len(frame.positions))
+        self._first = first
         self.world = World(seed, is_traced=False)
         traffic = Traffic(app.declaration(), lambda scene, tick: counts[scene][tick], {})
         self.clients = Clients(traffic)
@@ -176,7 +188,7 @@ class _Simulation:
         sent = []
         for number, at in enumerate(due):
             self.world.run(READY_S + at)
-            sent.append((at, self.clients.send(self.mesh.gateway(0), frames()[number].scene, DEADLINE_S)))
+            sent.append((at, self.clients.send(self.mesh.gateway(0), frames()[self._first + number].scene, DEADLINE_S)))
         self.world.run(self.world.now + DEADLINE_S, lambda: not self.clients.open)
         ended = {each.id: at for each, at, outcome in self.clients.outcomes() if outcome.status is Status.OK}
         return [(at, ended.get(each.id, math.inf) - each.sent_at + self.client_s) for at, each in sent]

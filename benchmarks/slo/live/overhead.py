@@ -7,13 +7,12 @@ principle, but the difference of two noisy figures is noisier than both.
 from __future__ import annotations
 
 import asyncio
-import math
-import statistics
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.processes import CORES, cpu_s, with_descendants
+from benchmarks.slo.live.fitting import middle_mean, spread_of
 from benchmarks.slo.live.pipelines import PAYLOAD
 from benchmarks.slo.live.running import Event, cluster_of, one_at_a_time
 from covey.clock import MonotonicClock
@@ -29,8 +28,6 @@ IDLE_S = 4.0
 HOPS_CLIENT = 2
 HOPS_ONE, HOPS_THREE = 6, 10
 """Client, gateway, scheduler, worker, scheduler, gateway, client; each further stage is two more."""
-NORMAL_QUARTILES = 1.349
-"""Between the quartiles of a normal distribution, in standard deviations."""
 
 
 class _Taken(NamedTuple):
@@ -42,24 +39,9 @@ class _Taken(NamedTuple):
 async def measured_overhead(folder: Path) -> Overhead:
     """Of a mesh with one worker, on this machine as it is now."""
     one, three = await _taken(folder)
-    # A stall of the machine is none of the mesh's: the means are those of the middle half.
     hop_s = (middle_mean(one.latencies_s) + middle_mean(three.latencies_s)) / (HOPS_ONE + HOPS_THREE)
     cpu_s = (one.cpu_s + three.cpu_s) / (2 * (HOPS_ONE + HOPS_THREE) - 2 * HOPS_CLIENT)
-    return Overhead(hop_s, spread_of(three.latencies_s, hop_s, HOPS_THREE), HOPS_CLIENT * hop_s, cpu_s, CORES)
-
-
-def middle_mean(latencies: list[float]) -> float:
-    """The mean of the middle half."""
-    ordered = sorted(latencies)
-    quarter = len(ordered) // 4
-    return statistics.fmean(ordered[quarter:-quarter])
-
-
-def spread_of(latencies: list[float], hop_s: float, hops: float) -> float:
-    """The standard deviation of half a hop's logarithm, where so many hops make these latencies independently."""
-    low, _, high = statistics.quantiles(latencies, n=4)
-    half_std_s = (high - low) / NORMAL_QUARTILES / math.sqrt(2 * hops)
-    return math.sqrt(math.log1p((half_std_s / (hop_s / 2)) ** 2))
+    return Overhead(hop_s, 0.0, spread_of(three.latencies_s, hop_s, HOPS_THREE), HOPS_CLIENT * hop_s, cpu_s, CORES)
 
 
 def used_s(cluster: LocalCluster) -> float:
@@ -78,13 +60,14 @@ async def _taken(folder: Path) -> list[_Taken]:
     latencies: list[list[float]] = [[] for _ in meshes]
     async with meshes[0], meshes[1]:
         for mesh in meshes:
-            await one_at_a_time(mesh, _event, WARM, PAUSE_S)
+            await one_at_a_time(mesh, _event, [PAUSE_S] * WARM)
         began, before = clock.now(), [used_s(mesh) for mesh in meshes]
         await asyncio.sleep(IDLE_S)
         idle_s, idle = clock.now() - began, [used_s(mesh) for mesh in meshes]
         for turn in range(TURNS):
             for mesh, found in zip(meshes, latencies, strict=True):
-                found += await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), EACH, PAUSE_S)
+                played = await one_at_a_time(mesh, partial(_numbered, WARM + turn * EACH), [PAUSE_S] * EACH)
+                found += [latency for _, latency in played]
         busy_s, busy = clock.now() - began - idle_s, [used_s(mesh) for mesh in meshes]
     events = TURNS * EACH
     used = [

@@ -158,15 +158,17 @@ def cluster_of(app: str, folder: Path, settings: Mapping[str, str], workers: int
 
 
 async def one_at_a_time(
-    cluster: LocalCluster, event: Callable[[int], Event], count: int, pause_s: float
-) -> list[float]:
-    """Latencies in seconds of events that have the mesh to themselves."""
+    cluster: LocalCluster, event: Callable[[int], Event], pauses: Iterable[float]
+) -> list[tuple[float, float]]:
+    """Events that have the mesh to themselves, each so long after the answer to the one before: when they were sent,
+    counted from the beginning, and their latencies in seconds."""
     clock = MonotonicClock()
-    found: list[float] = []
+    found: list[tuple[float, float]] = []
     async with covey.connect(cluster.address) as client, client.stream() as stream:
-        for number in range(count):
+        began = clock.now()
+        for number, pause_s in enumerate(pauses):
+            await asyncio.sleep(pause_s)
             sent_at = clock.now()
             await (await stream.send(*event(number), deadline_s=DEADLINE_S))
-            found.append(clock.now() - sent_at)
-            await asyncio.sleep(pause_s)
+            found.append((sent_at - began, clock.now() - sent_at))
     return found
