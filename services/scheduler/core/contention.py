@@ -105,12 +105,6 @@ class Margins(Protocol):
         """What was predicted, without margin, has taken so long."""
 
 
-def fair_s(spare_s: float, own_s: float, follows_s: float) -> float:
-    """Of the time that a request and what follows may wait for, its own share, by what they take ("equal flexibility",
-    Kao and Garcia-Molina, 1993): who waits for all of it leaves none to those that come after."""
-    return spare_s * own_s / (own_s + follows_s) if follows_s else spare_s
-
-
 class Request(NamedTuple):
     """What waits to be run. Instants in seconds."""
 

@@ -36,7 +36,6 @@ from covey.services.scheduler.core.contention import (
     Slots,
     Slowdowns,
     Why,
-    fair_s,
 )
 from covey.services.scheduler.core.occupancy import Occupancy
 from covey.services.scheduler.core.reserving import Reserve
@@ -236,17 +235,18 @@ class Prioritised:
                 place = self._fitting(line, number, now)
                 if place is not None and (best is None or _rank(place) < _rank(best)):
                     best = place
-            if best is not None and not self._can_wait(best, line.follows_s, now):
+            if best is not None and not self._can_wait(line, best, now):
                 return line, best, Rule.SOONEST if best.spare_s >= 0.0 else Rule.LAST_CHANCE
         return None
 
-    def _can_wait(self, place: Place, follows_s: float, now: float) -> bool:
-        """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough."""
+    def _can_wait(self, line: Line, place: Place, now: float) -> bool:
+        """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough. Where
+        something follows there never is: that may have to wait, too."""
         device = self._devices[place.device]
         if not device.running or len(device.running) + 1 < device.slots.most or not self._rules.patience:
             return False
         until_s = min(device.lasts_s(now))
-        if fair_s(place.spare_s, place.promised_s, follows_s) < self._rules.patience * until_s:
+        if line.follows_s or place.spare_s < self._rules.patience * until_s:
             return False
         harm = self._reserve.harm(place.device, place.load, place.promised_s, now)
         return harm > self._rules.harm_high_max * place.tasks

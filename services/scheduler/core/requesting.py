@@ -27,10 +27,7 @@ def model_named(scope: Scope, stage: str) -> str:
 
 def arrive(shared: Shared, task: TaskState, now: float) -> None:
     """A task waits from now on; one that waits already has another urgency from now on."""
-    model, batch_max = model_of(task.plan), task.plan.declaration.batch_max
-    known = shared.profiles.get(model)
-    if known is None or known.sizes[-1] != batch_max:  # it is new, or the newest version has larger batches
-        shared.profiles[model] = profile_of(known.curve if known else shared.curves.get(model), batch_max)
+    model = _known(shared, task.plan)
     waiting = shared.waiting.setdefault(model, {})
     if task.number in waiting:
         shared.policy.gone(task.number, now)
@@ -40,13 +37,21 @@ def arrive(shared: Shared, task: TaskState, now: float) -> None:
     shared.policy.arrived(Request(task.number, model, task.urgency.priority, now, deadline, follows_s), now)
 
 
+def _known(shared: Shared, plan: StagePlan) -> str:
+    """The model of a stage, of which the policy has a profile from now on."""
+    model, batch_max = model_of(plan), plan.declaration.batch_max
+    known = shared.profiles.get(model)
+    if known is None or known.sizes[-1] != batch_max:  # it is new, or the newest version has larger batches
+        shared.profiles[model] = profile_of(known.curve if known else shared.curves.get(model), batch_max)
+    return model
+
+
 def _follows_s(shared: Shared, pipeline: PipelinePlan, plan: StagePlan, priority: Priority) -> float:
     """What comes after a stage takes so long at least, on the longest way and as far as is known."""
     most = 0.0
     for name in plan.followers:
         after = pipeline.stages[name]
-        model = model_of(after)
-        own_s = shared.policy.alone_s(model, priority) if model in shared.profiles else 0.0
+        own_s = shared.policy.alone_s(_known(shared, after), priority)
         most = max(most, own_s + _follows_s(shared, pipeline, after, priority))
     return most
 

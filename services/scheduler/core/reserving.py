@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from covey.model import Priority
-from covey.services.scheduler.core.contention import Load, Margins, Request, Slots, Slowdowns, fair_s
+from covey.services.scheduler.core.contention import Load, Margins, Request, Slots, Slowdowns
 from covey.services.scheduler.core.occupancy import Occupancy
 
 MEMORY_S = 2.0
@@ -65,10 +65,7 @@ class Reserve:
         self._rates[request.priority].add(now)
         if request.priority is Priority.HIGH:
             load = Load(request.model, 1, Priority.HIGH)
-            budget_s = request.ends_by - now
-            if request.follows_s:
-                own_s = self._needs_s(load, ())
-                budget_s = own_s + fair_s(budget_s - own_s, own_s, request.follows_s)
+            budget_s = self._budget_s(request, load, now)
             stream = self._streams.get(request.model)
             if stream is None:
                 stream = self._streams[request.model] = Stream(load, budget_s)
@@ -77,6 +74,14 @@ class Reserve:
             slots = sum([device.slots.most for device in self._devices.values()])
             self._crowded += FORGET_CROWD * (held.count(Priority.HIGH) / max(slots, 1) - self._crowded)
             stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
+
+    def _budget_s(self, request: Request, load: Load, now: float) -> float:
+        """How long a request may take. Of the time that it and what follows may wait for, it has a share by what they
+        take ("equal flexibility", Kao and Garcia-Molina, 1993): who waits for all of it leaves none to the rest."""
+        if not request.follows_s:
+            return request.deadline - now
+        own_s = self._needs_s(load, ())
+        return own_s + (request.ends_by - now - own_s) * own_s / (own_s + request.follows_s)
 
     def high_to_low(self, now: float) -> float:
         """HIGH requests for each LOW one."""
