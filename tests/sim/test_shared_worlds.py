@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
+from covey.errors import Status
 from covey.model import Priority
 from covey.simulator.arrivals import poisson
 from covey.simulator.checkers import Checkers
@@ -40,9 +41,8 @@ def beside_low(priorities: bool, budget_s: float, seconds: float = 8.0) -> Besid
     traffic = Traffic(collisions(batch_max=8), drawn_actors(4.0, world.random("actors")), {})
     clients = Clients(traffic)
     tables = {stage: table.slower(10.0) for stage, table in TABLES.items()}
-    mesh = Mesh(
-        world, Size(1, 1, 1, 2), traffic, tables, Checkers(clients, traffic, 1_000), Ways(priorities=priorities)
-    )
+    checkers = Checkers(clients, traffic, invariants_every=1_000)
+    mesh = Mesh(world, Size(1, 1, 1, 2), traffic, tables, checkers, Ways(priorities=priorities))
     gateway = mesh.gateway(0)
     for number in range(20):  # by then it is known how long they take
         world.at(READY_S + 0.2 * number, clients.send, gateway, f"w{number % 4}", LONG_S)
@@ -52,10 +52,7 @@ def beside_low(priorities: bool, budget_s: float, seconds: float = 8.0) -> Besid
     for number, at in enumerate(islice(poisson(5.0, world.random("high"), began), int(5.0 * seconds))):
         world.at(at, clients.send, gateway, f"h{number % 20}", budget_s)
     world.run(began + seconds + 2.0)
-    high = [sent for sent in clients.sent.values() if sent.scene.startswith("h")]
-    in_time = [
-        answer for sent in high for answer in sent.answers.values() if answer is not None and answer[1].status == "OK"
-    ]
+    in_time = [sent for sent, _, outcome in clients.outcomes() if sent.scene[0] == "h" and outcome.status is Status.OK]
     return Beside(len(in_time), sum([not sent.is_open for sent in low]))
 
 
