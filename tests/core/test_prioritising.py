@@ -252,3 +252,32 @@ def test_a_probe_makes_nobody_late() -> None:
     one = policy(rules=Rules(probe_s=0.0))
     assert rules_of(ask(one, "long", HIGH, 0.025)) == [Rule.SOONEST]
     assert rules_of(ask(one, "loud", LOW, 0.001)) == [Rule.HOPELESS]
+
+
+def test_a_stage_leaves_time_for_what_follows_it() -> None:
+    """With 25 ms for one that takes 20, and 10 that follow, there is no use in starting; without them there is."""
+    for follows_s, expected in ((0.0, [Rule.SOONEST]), (0.010, [Rule.HOPELESS])):
+        one = policy()
+        one.arrived(Request(next(numbers), "long", HIGH, 0.0, 0.025, follows_s), 0.0)
+        assert rules_of(one.choose(0.0)) == expected
+
+
+def test_the_rest_of_an_event_goes_before_the_beginning_of_another() -> None:
+    """Of two events of one deadline, and of one that is more urgent: the second stage of one goes before the first of
+    the other, though the first has to end sooner."""
+    for deadline, expected in ((1.0, "short"), (0.99, "long")):
+        one = policy(rules=Rules(slots=1))
+        first = ask(one, "short", HIGH, 1.0)
+        one.arrived(Request(next(numbers), "long", HIGH, 0.0, deadline, 0.002), 0.0)
+        one.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0), 0.0)
+        one.ended(Report(first.launches[0].batch, 0.0, 0.002, 0.0), 0.002)
+        assert [each.load.model for each in one.choose(0.002).launches] == [expected]
+
+
+def test_what_is_not_padded_runs_with_as_many_as_wait() -> None:
+    """Three wait: of sizes 1, 2 and 4 two run, of any size three."""
+    for padded, expected in ((True, 2), (False, 3)):
+        demand = Demand(0.5, 0.5, 0.5)
+        profile = ModelProfile(LatencyTable((1,), (0.002,)), (1, 2, 4), (demand,) * 3, 0, 0, padded=padded)
+        one = Prioritised({"short": profile}, 1, Known(), Exact())
+        assert [len(each.requests) for each in ask(one, "short", HIGH, 1.0, count=3).launches][0] == expected

@@ -88,3 +88,18 @@ def test_rates_are_those_of_late() -> None:
     idle[0] = Seat()
     assert found.harm(0, LONG, 0.020, 25.0) < 0.01
     assert found.high_to_low(5.0) == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_request_has_its_share_of_what_an_event_may_wait() -> None:
+    """LOW takes the only slot for 20 ms. A request of 2 ms has 32 ms: all of them, or if 6 ms follow, a quarter of the
+    24 that are to spare."""
+    harm = {}
+    for follows_s in (0.0, 0.006):
+        known = Known()
+        found = Reserve(known, known, {0: Seat()})
+        for number in range(500):
+            now = number / 100
+            found.arrived(Request(number, "short", Priority.HIGH, now, now + 0.032, follows_s), now)
+        harm[follows_s] = found.harm(0, LONG, 0.020, 5.0)
+    assert harm[0.0] == 0.0
+    assert harm[0.006] > 0.5

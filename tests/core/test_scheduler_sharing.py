@@ -20,7 +20,7 @@ from covey.services.scheduler.core.shared import Shared
 from covey.services.scheduler.core.sharing import shared_devices
 from covey.services.scheduler.core.stimuli import Declared, PeerLost, PeerSaid, WorkerConnected
 from covey.services.scheduler.settings import SchedulerSettings
-from tests.builders import SCOPE
+from tests.builders import SCOPE, event
 from tests.worlds import GATEWAY, WORKER, SchedulerWorld
 
 HIGH, LOW = Priority.HIGH, Priority.LOW
@@ -321,6 +321,18 @@ def test_a_batch_in_which_a_task_failed_teaches_nothing() -> None:
     found.tell(PeerSaid(peer, BatchReport(key, batch.epoch, (failed,), compute_s=1.0)))
     assert shared_in(found).profiles[MODEL].curve.mean_s(1) == FIRST_S
     assert found.outcomes["e0"].reason is Reason.STAGE_FAILED
+
+
+def test_a_stage_starts_only_if_what_follows_has_time_too() -> None:
+    """Three stages take 100 ms each: an event that has 250 is dropped at the first, one that has 350 is answered."""
+    stages = ("track", "predict", "collide")
+    times = {f"{SCOPE.tenant}/{SCOPE.pipeline}/{stage}": LatencyTable((1,), (SECONDS,)) for stage in stages}
+    for budget_s, expected in ((0.25, LATE), (0.35, (Status.OK, Reason.NONE))):
+        found = SchedulerWorld(shared=shared_devices(times))
+        found.submit(event(deadline=budget_s))
+        while found.batches:
+            finish(found)
+        assert (found.outcomes["s-0"].status, found.outcomes["s-0"].reason) == expected
 
 
 # --- what traces tell ------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class ModelProfile:
     bytes_out: int
     """Copied from it, after."""
     measured: bool = True
+    padded: bool = True
+    """Batches are of these sizes, and no others; else of any up to the last."""
 
     def demand(self, size: int) -> Demand:
         """That of the next larger size that was measured."""
@@ -111,6 +113,14 @@ class Request(NamedTuple):
     priority: Priority
     ready_at: float
     deadline: float
+    """Of its event."""
+    follows_s: float = 0.0
+    """What the rest of its event takes after it, at least: it has to end so long before the deadline."""
+
+    @property
+    def ends_by(self) -> float:
+        """The last instant at which its end is of use."""
+        return self.deadline - self.follows_s
 
 
 class Rule(enum.Enum):

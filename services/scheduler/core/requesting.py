@@ -8,10 +8,11 @@ back, for its own event may well be answered.
 from __future__ import annotations
 
 from covey.grouping import Scope
+from covey.model import Priority
 from covey.services.scheduler.core.contention import Request
 from covey.services.scheduler.core.guessing import profile_of
 from covey.services.scheduler.core.shared import Shared
-from covey.services.scheduler.core.state import StagePlan, TaskState
+from covey.services.scheduler.core.state import PipelinePlan, StagePlan, TaskState
 
 
 def model_of(plan: StagePlan) -> str:
@@ -26,16 +27,33 @@ def model_named(scope: Scope, stage: str) -> str:
 
 def arrive(shared: Shared, task: TaskState, now: float) -> None:
     """A task waits from now on; one that waits already has another urgency from now on."""
-    model, batch_max = model_of(task.plan), task.plan.declaration.batch_max
-    known = shared.profiles.get(model)
-    if known is None or known.sizes[-1] != batch_max:  # it is new, or the newest version has larger batches
-        shared.profiles[model] = profile_of(known.curve if known else shared.curves.get(model), batch_max)
+    model = _known(shared, task.plan)
     waiting = shared.waiting.setdefault(model, {})
     if task.number in waiting:
         shared.policy.gone(task.number, now)
     waiting[task.number] = None
     deadline = min(task.urgency.deadline, task.cascade.event.deadline)
-    shared.policy.arrived(Request(task.number, model, task.urgency.priority, now, deadline), now)
+    follows_s = _follows_s(shared, task.cascade.plan, task.plan, task.urgency.priority)
+    shared.policy.arrived(Request(task.number, model, task.urgency.priority, now, deadline, follows_s), now)
+
+
+def _known(shared: Shared, plan: StagePlan) -> str:
+    """The model of a stage, of which the policy has a profile from now on."""
+    model, batch_max = model_of(plan), plan.declaration.batch_max
+    known = shared.profiles.get(model)
+    if known is None or known.sizes[-1] != batch_max:  # it is new, or the newest version has larger batches
+        shared.profiles[model] = profile_of(known.curve if known else shared.curves.get(model), batch_max)
+    return model
+
+
+def _follows_s(shared: Shared, pipeline: PipelinePlan, plan: StagePlan, priority: Priority) -> float:
+    """What comes after a stage takes so long at least, on the longest way and as far as is known."""
+    most = 0.0
+    for name in plan.followers:
+        after = pipeline.stages[name]
+        own_s = shared.policy.alone_s(_known(shared, after), priority)
+        most = max(most, own_s + _follows_s(shared, pipeline, after, priority))
+    return most
 
 
 def withdraw(shared: Shared, task: TaskState, now: float) -> None:

@@ -64,16 +64,24 @@ class Reserve:
     def arrived(self, request: Request, now: float) -> None:
         self._rates[request.priority].add(now)
         if request.priority is Priority.HIGH:
-            budget_s = request.deadline - now
+            load = Load(request.model, 1, Priority.HIGH)
+            budget_s = self._budget_s(request, load, now)
             stream = self._streams.get(request.model)
             if stream is None:
-                load = Load(request.model, 1, Priority.HIGH)
                 stream = self._streams[request.model] = Stream(load, budget_s)
             stream.rate.add(now)
             held = [each.load.priority for device in self._devices.values() for each in device.running.values()]
             slots = sum([device.slots.most for device in self._devices.values()])
             self._crowded += FORGET_CROWD * (held.count(Priority.HIGH) / max(slots, 1) - self._crowded)
             stream.budget_s = min(stream.budget_s + FORGET * (budget_s - stream.budget_s), budget_s)
+
+    def _budget_s(self, request: Request, load: Load, now: float) -> float:
+        """How long a request may take. Of the time that it and what follows may wait for, it has a share by what they
+        take ("equal flexibility", Kao and Garcia-Molina, 1993): who waits for all of it leaves none to the rest."""
+        if not request.follows_s:
+            return request.deadline - now
+        own_s = self._needs_s(load, ())
+        return own_s + (request.ends_by - now - own_s) * own_s / (own_s + request.follows_s)
 
     def high_to_low(self, now: float) -> float:
         """HIGH requests for each LOW one."""
@@ -108,7 +116,7 @@ class Reserve:
         while True:
             beside = tuple([loads[at] for at in present])
             if slots.have_room(beside, Priority.HIGH):
-                needs_s = self._needs_s(stream, beside)
+                needs_s = self._needs_s(stream.load, beside)
                 if needs_s <= stream.budget_s or not present:
                     return max(0.0, waits_s + needs_s - stream.budget_s) if waits_s > 0.0 else 0.0
             waits_s = lasts[present[0]]
@@ -119,13 +127,12 @@ class Reserve:
         found = 0
         for at, device in self._devices.items():
             if at != number and device.has_room(stream.load.model, Priority.HIGH):
-                found += self._needs_s(stream, device.loads) <= stream.budget_s
+                found += self._needs_s(stream.load, device.loads) <= stream.budget_s
         return found
 
-    def _needs_s(self, stream: Stream, beside: tuple[Load, ...]) -> float:
-        """What one request of a stream may be promised to take beside these."""
-        needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
-        return needs_s * self._margins.margin(stream.load)
+    def _needs_s(self, load: Load, beside: tuple[Load, ...]) -> float:
+        """What a request may be promised to take beside these."""
+        return self._slowdowns.solo_s(load) * self._slowdowns.slowdown(load, beside) * self._margins.margin(load)
 
 
 def _at_least(count: int, mean: float) -> float:
