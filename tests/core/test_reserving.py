@@ -87,4 +87,13 @@ def test_rates_are_those_of_late() -> None:
     found, idle = reserve()
     idle[0] = Seat()
     assert found.harm(0, LONG, 0.020, 25.0) < 0.01
-    assert found.high_to_low(5.0) == pytest.approx(2.0, rel=0.05)
+    assert found.worth(5.0, 1.0) == pytest.approx(2.0, rel=0.05)
+
+
+def test_another_late_high_request_matters_less_the_more_are_late_anyway() -> None:
+    """Of twice as many LOW requests each is worth half of what HIGH misses; however little that is, not nothing."""
+    found, _ = reserve()
+    assert found.worth(5.0, 0.03) == pytest.approx(2.0 * 0.03, rel=0.05)
+    for number in range(2000):
+        found.settled(1, number % 4 == 0)
+    assert found.worth(5.0, 0.03) == pytest.approx(2.0 * 0.25, rel=0.1)
