@@ -25,6 +25,7 @@ def compiled(scope: Scope, declaration: Declaration) -> PipelinePlan:
             fatal=Missing.DROP in joins,
             homeless=not stage.needs and all(found.pools[name].transient for name in (stage.on, *stage.emits)),
             tolerated=bool(joins) and Missing.DROP not in joins,
+            followers=tuple(other.name for other in declaration.stages if other.on in stage.emits and other != stage),
         )
     recorded = frozenset(pool.name for pool in declaration.pools if _outlives_an_index(pool))
     foresees = any(plan.foreseeable for plan in stages.values())

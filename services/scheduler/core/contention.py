@@ -43,6 +43,8 @@ class ModelProfile:
     bytes_out: int
     """Copied from it, after."""
     measured: bool = True
+    padded: bool = True
+    """Batches are of these sizes, and no others; else of any up to the last."""
 
     def demand(self, size: int) -> Demand:
         """That of the next larger size that was measured."""
@@ -103,6 +105,12 @@ class Margins(Protocol):
         """What was predicted, without margin, has taken so long."""
 
 
+def fair_s(spare_s: float, own_s: float, follows_s: float) -> float:
+    """Of the time that a request and what follows may wait for, its own share, by what they take ("equal flexibility",
+    Kao and Garcia-Molina, 1993): who waits for all of it leaves none to those that come after."""
+    return spare_s * own_s / (own_s + follows_s) if follows_s else spare_s
+
+
 class Request(NamedTuple):
     """What waits to be run. Instants in seconds."""
 
@@ -111,6 +119,14 @@ class Request(NamedTuple):
     priority: Priority
     ready_at: float
     deadline: float
+    """Of its event."""
+    follows_s: float = 0.0
+    """What the rest of its event takes after it, at least: it has to end so long before the deadline."""
+
+    @property
+    def ends_by(self) -> float:
+        """The last instant at which its end is of use."""
+        return self.deadline - self.follows_s
 
 
 class Rule(enum.Enum):

@@ -42,7 +42,8 @@ def profile_of(curve: Curve | None, batch_max: int) -> ModelProfile:
     """
     sizes = tuple(_powers(batch_max))
     known = curve or Guessed()
-    return ModelProfile(known, sizes, (HALF,) * len(sizes), 0, 0, measured=not isinstance(known, Guessed))
+    is_measured = not isinstance(known, Guessed)
+    return ModelProfile(known, sizes, (HALF,) * len(sizes), 0, 0, is_measured, padded=False)
 
 
 def _powers(most: int) -> Iterator[int]:

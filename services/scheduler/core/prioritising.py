@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from operator import attrgetter
 from typing import NamedTuple
 
 from covey.model import Priority
@@ -35,6 +36,7 @@ from covey.services.scheduler.core.contention import (
     Slots,
     Slowdowns,
     Why,
+    fair_s,
 )
 from covey.services.scheduler.core.occupancy import Occupancy
 from covey.services.scheduler.core.reserving import Reserve
@@ -74,15 +76,22 @@ class Rules(NamedTuple):
 
 @dataclass(slots=True)
 class Line:
-    """What waits of one model and priority, by deadline."""
+    """What waits of one model and priority, by the instants at which they have to have ended."""
 
     model: str
     priority: Priority
     waiting: list[tuple[float, int]] = field(default_factory=list)
+    follows_s: float = 0.0
+    """Of the last that came."""
 
     @property
     def deadline(self) -> float:
         return self.waiting[0][0]
+
+    @property
+    def urgency(self) -> tuple[float, float]:
+        """By the deadlines of events; of one event, or several of one deadline, the rest goes before the beginning."""
+        return self.deadline + self.follows_s, self.follows_s
 
 
 class Place(NamedTuple):
@@ -146,7 +155,8 @@ class Prioritised:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line(request.model, request.priority)
-        insort(line.waiting, (request.deadline, request.number))
+        insort(line.waiting, (request.ends_by, request.number))
+        line.follows_s = request.follows_s
         self._where[request.number] = line
         self._reserve.arrived(request, now)
 
@@ -188,10 +198,13 @@ class Prioritised:
             again_at = min(again_at, now + RETRY_S)
         return max(again_at, now + SOON_S)
 
-    def _alone_s(self, line: Line) -> float:
-        """One task of a line on an idle device."""
-        one = Load(line.model, 1, line.priority)
+    def alone_s(self, model: str, priority: Priority) -> float:
+        """What one task computes for on an idle device."""
+        one = Load(model, 1, priority)
         return self._slowdowns.solo_s(one) * self._slowdowns.slowdown(one, ())
+
+    def _alone_s(self, line: Line) -> float:
+        return self.alone_s(line.model, line.priority)
 
     def _give_up(self, line: Line, now: float, drops: list[Drop], launches: list[Launch]) -> None:
         """Drop what could not make it on an idle device, save for probes."""
@@ -216,7 +229,7 @@ class Prioritised:
     def _waiting(self, priority: Priority) -> list[Line]:
         """The lines of a priority in which something waits, the most urgent first."""
         lines = [line for line in self._lines.values() if line.priority is priority and line.waiting]
-        return sorted(lines, key=lambda line: line.deadline)
+        return sorted(lines, key=attrgetter("urgency"))
 
     def _open(self, line: Line) -> list[int]:
         """The devices on which a batch of a line may start."""
@@ -229,17 +242,17 @@ class Prioritised:
                 place = self._fitting(line, number, now)
                 if place is not None and (best is None or _rank(place) < _rank(best)):
                     best = place
-            if best is not None and not self._can_wait(best, now):
+            if best is not None and not self._can_wait(best, line.follows_s, now):
                 return line, best, Rule.SOONEST if best.spare_s >= 0.0 else Rule.LAST_CHANCE
         return None
 
-    def _can_wait(self, place: Place, now: float) -> bool:
+    def _can_wait(self, place: Place, follows_s: float, now: float) -> bool:
         """Whether it would fill a device, more urgent ones are likely to want the slot, and there is time enough."""
         device = self._devices[place.device]
         if not device.running or len(device.running) + 1 < device.slots.most or not self._rules.patience:
             return False
         until_s = min(device.lasts_s(now))
-        if place.spare_s < self._rules.patience * until_s:
+        if fair_s(place.spare_s, place.promised_s, follows_s) < self._rules.patience * until_s:
             return False
         harm = self._reserve.harm(place.device, place.load, place.promised_s, now)
         return harm > self._rules.harm_high_max * place.tasks
@@ -254,8 +267,11 @@ class Prioritised:
 
     def _sizes(self, line: Line) -> list[int]:
         """The batches that could be filled, the largest first."""
-        waiting = len(line.waiting)
-        return [size for size in reversed(self._profiles[line.model].sizes) if size <= waiting or size == 1]
+        waiting, profile = len(line.waiting), self._profiles[line.model]
+        sizes = [size for size in reversed(profile.sizes) if size <= waiting or size == 1]
+        if not profile.padded and sizes[0] < waiting < profile.sizes[-1]:
+            sizes.insert(0, waiting)
+        return sizes
 
     def _placed(self, line: Line, number: int, size: int, now: float) -> Place | None:
         """A batch there and then; None: it would make one late that runs there."""

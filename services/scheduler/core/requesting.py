@@ -8,10 +8,11 @@ back, for its own event may well be answered.
 from __future__ import annotations
 
 from covey.grouping import Scope
+from covey.model import Priority
 from covey.services.scheduler.core.contention import Request
 from covey.services.scheduler.core.guessing import profile_of
 from covey.services.scheduler.core.shared import Shared
-from covey.services.scheduler.core.state import StagePlan, TaskState
+from covey.services.scheduler.core.state import PipelinePlan, StagePlan, TaskState
 
 
 def model_of(plan: StagePlan) -> str:
@@ -35,7 +36,19 @@ def arrive(shared: Shared, task: TaskState, now: float) -> None:
         shared.policy.gone(task.number, now)
     waiting[task.number] = None
     deadline = min(task.urgency.deadline, task.cascade.event.deadline)
-    shared.policy.arrived(Request(task.number, model, task.urgency.priority, now, deadline), now)
+    follows_s = _follows_s(shared, task.cascade.plan, task.plan, task.urgency.priority)
+    shared.policy.arrived(Request(task.number, model, task.urgency.priority, now, deadline, follows_s), now)
+
+
+def _follows_s(shared: Shared, pipeline: PipelinePlan, plan: StagePlan, priority: Priority) -> float:
+    """What comes after a stage takes so long at least, on the longest way and as far as is known."""
+    most = 0.0
+    for name in plan.followers:
+        after = pipeline.stages[name]
+        model = model_of(after)
+        own_s = shared.policy.alone_s(model, priority) if model in shared.profiles else 0.0
+        most = max(most, own_s + _follows_s(shared, pipeline, after, priority))
+    return most
 
 
 def withdraw(shared: Shared, task: TaskState, now: float) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from covey.model import Priority
-from covey.services.scheduler.core.contention import Load, Margins, Request, Slots, Slowdowns
+from covey.services.scheduler.core.contention import Load, Margins, Request, Slots, Slowdowns, fair_s
 from covey.services.scheduler.core.occupancy import Occupancy
 
 MEMORY_S = 2.0
@@ -67,10 +67,13 @@ class Reserve:
     def arrived(self, request: Request, now: float) -> None:
         self._rates[request.priority].add(now)
         if request.priority is Priority.HIGH:
-            budget_s = request.deadline - now
+            load = Load(request.model, 1, Priority.HIGH)
+            budget_s = request.ends_by - now
+            if request.follows_s:
+                own_s = self._needs_s(load, ())
+                budget_s = own_s + fair_s(budget_s - own_s, own_s, request.follows_s)
             stream = self._streams.get(request.model)
             if stream is None:
-                load = Load(request.model, 1, Priority.HIGH)
                 stream = self._streams[request.model] = Stream(load, budget_s)
             stream.rate.add(now)
             held = [each.load.priority for device in self._devices.values() for each in device.running.values()]
@@ -119,7 +122,7 @@ class Reserve:
         while True:
             beside = tuple([loads[at] for at in present])
             if slots.have_room(beside, Priority.HIGH):
-                needs_s = self._needs_s(stream, beside)
+                needs_s = self._needs_s(stream.load, beside)
                 if needs_s <= stream.budget_s or not present:
                     return max(0.0, waits_s + needs_s - stream.budget_s) if waits_s > 0.0 else 0.0
             waits_s = lasts[present[0]]
@@ -130,13 +133,12 @@ class Reserve:
         found = 0
         for at, device in self._devices.items():
             if at != number and device.has_room(stream.load.model, Priority.HIGH):
-                found += self._needs_s(stream, device.loads) <= stream.budget_s
+                found += self._needs_s(stream.load, device.loads) <= stream.budget_s
         return found
 
-    def _needs_s(self, stream: Stream, beside: tuple[Load, ...]) -> float:
-        """What one request of a stream may be promised to take beside these."""
-        needs_s = self._slowdowns.solo_s(stream.load) * self._slowdowns.slowdown(stream.load, beside)
-        return needs_s * self._margins.margin(stream.load)
+    def _needs_s(self, load: Load, beside: tuple[Load, ...]) -> float:
+        """What a request may be promised to take beside these."""
+        return self._slowdowns.solo_s(load) * self._slowdowns.slowdown(load, beside) * self._margins.margin(load)
 
 
 def _at_least(count: int, mean: float) -> float:

@@ -13,7 +13,7 @@ from covey.errors import OK, Reason, Status
 from covey.messages import BatchReport
 from covey.services.scheduler.core import contention
 from covey.services.scheduler.core.batching import ANYWHERE, Drop, send_batch
-from covey.services.scheduler.core.contention import Launch, ModelProfile, Report, Rule, Slots
+from covey.services.scheduler.core.contention import Launch, ModelProfile, Report, Slots
 from covey.services.scheduler.core.dropping import late_message
 from covey.services.scheduler.core.guessing import Guessed
 from covey.services.scheduler.core.interference import Interference
@@ -54,7 +54,7 @@ def _let_go(step: Step, shared: Shared, condemned: contention.Drop, drop: Drop) 
     task = step.state.tasks.get(condemned.request)
     if task is None or give_back(shared, task, step.now):  # it has fallen with another, or has time of its own
         return
-    reason = Reason.LATE if condemned.why.rule is Rule.EXPIRED else Reason.PREDICTED_LATE
+    reason = Reason.LATE if task.cascade.event.deadline <= step.now else Reason.PREDICTED_LATE
     task.why = condemned.why
     drop(step, task, Status.DEADLINE_EXCEEDED, reason, late_message(task.plan, reason))
 

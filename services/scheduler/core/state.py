@@ -116,6 +116,8 @@ class StagePlan:
     """What its tasks read and emit travels with them, so that no node is nearer than another."""
     tolerated: bool
     """A dropped task only makes the outcome incomplete: a join with missing="fire" runs without it."""
+    followers: tuple[str, ...]
+    """The stages that what it emits leads to."""
 
     @property
     def qualified(self) -> str:
