@@ -164,6 +164,16 @@ def test_of_low_that_may_start_the_most_for_its_time_does() -> None:
     assert started(one.choose(0.010)) == [("short", 2, LOW, 0)]
 
 
+def test_low_that_is_nearly_through_goes_before_the_beginning_of_another() -> None:
+    """The last 10 ms of an event run before 2 ms that 50 more have to follow."""
+    one = policy(rules=Rules(slots=1))
+    choice = ask(one, "long", LOW, 1.0)
+    ask(one, "loud", LOW, 1.0, 0.001)
+    one.arrived(Request(next(numbers), "short", LOW, 0.002, 0.5, follows_s=0.05), 0.002)
+    one.ended(Report(choice.launches[0].batch, 0.0, 0.020, 0.0), 0.020)
+    assert started(one.choose(0.020)) == [("loud", 1, LOW, 0)]
+
+
 @pytest.mark.parametrize(("late", "expected"), [(False, 0), (True, 1)])
 def test_low_gives_way_less_where_high_is_late_anyway(late: bool, expected: int) -> None:
     """The same slot, and the same HIGH requests to come: LOW has it once most of those miss their deadlines."""

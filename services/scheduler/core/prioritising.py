@@ -4,8 +4,9 @@ HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes w
 unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
 to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
 still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
-it (`reserving.py`). Of those that may start, the one with the most tasks for its time does. No kernel is ever
-interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor, whatever comes.
+it (`reserving.py`). Of those that may start, the one with the most tasks for the time that they still need does. No
+kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor, whatever
+comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
@@ -308,7 +309,7 @@ class Prioritised:
         for line in lines:
             for number in self._open(line):
                 place = self._admitted(line, number, math.inf if starved else harm_max, now)
-                if place is not None and (found is None or _density(place) > _density(found[1])):
+                if place is not None and (found is None or _density(line, place) > _density(*found[:2])):
                     found = line, place, Rule.FITS if place.harm <= harm_max * place.tasks else Rule.FLOOR
         return found
 
@@ -355,6 +356,6 @@ def _rank(place: Place) -> tuple[bool, float, float]:
     return place.spare_s < 0.0, -place.tasks, place.predicted_s
 
 
-def _density(place: Place) -> float:
-    """Tasks for each second that it holds a slot."""
-    return place.tasks / place.promised_s
+def _density(line: Line, place: Place) -> float:
+    """Tasks for each second that they hold a slot for, here and in what follows: the shortest work left goes first."""
+    return place.tasks / (place.promised_s + line.follows_s)
