@@ -79,13 +79,14 @@ PREDICTED_BY: Mapping[str, Callable[[Devices], Slowdowns]] = {
 }
 """Without preemption, HIGH before LOW."""
 TUNED = {
-    "clockwork+strict": Order(low_slots=2),
-    "streams": Order(),
-    "gpulet": Order(),
-    "igniter": Order(),
-    "ewma": Order(),
-    "sgd": Order(),
+    "clockwork+strict": Order(low_batch_max=1),
+    "streams": Order(margin=0.9, low_batch_max=2),
+    "gpulet": Order(low_batch_max=1),
+    "igniter": Order(margin=0.8),
+    "ewma": Order(low_batch_max=1),
+    "sgd": Order(low_batch_max=1),
 }
+"""The best of each, as results/priority-tuning.txt shows."""
 
 
 def strict(name: str, order: Order) -> System:

@@ -54,11 +54,12 @@ class Rules(NamedTuple):
 
     slots: int = 2
     """Batches on a device at once."""
-    exchange: float = 0.09
-    """What a share of LOW's requests is worth, in shares of what HIGH misses anyway: a LOW batch may make HIGH's misses
-    grow by so many times as large a share of them, in the mean, by taking a slot. Infinity: there is no reserve."""
-    missed_least: float = 0.03
-    """Share of HIGH that is taken to be missed anyway, however few are: or LOW would be worth nothing."""
+    exchange: float = 0.3
+    """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
+    of HIGH late, in the mean, by taking a slot, times the square of the share that is late anyway. Infinity: there is
+    no reserve."""
+    missed_least: float = 0.04
+    """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
     harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
     patience: float = 1.0

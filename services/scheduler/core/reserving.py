@@ -87,12 +87,12 @@ class Reserve:
             self._missed += FORGET_MISSED * (late - self._missed)
 
     def worth(self, now: float, missed_least: float) -> float:
-        """HIGH requests that are missed anyway for each LOW one that arrives: the more there are, the less another
-        matters. Of HIGH at least such a share is taken to be missed."""
+        """How many HIGH requests come for each LOW one, times the square of the share of HIGH that is missed anyway, or
+        of `missed_least`: another late one matters the less the more are late, and where few are, LOW can wait."""
         low = self._rates[Priority.LOW].at(now)
         if low <= 0.0:
             return math.inf
-        return self._rates[Priority.HIGH].at(now) / low * max(self._missed, missed_least)
+        return self._rates[Priority.HIGH].at(now) / low * max(self._missed, missed_least) ** 2
 
     def harm(self, number: int, load: Load, lasts_s: float, now: float) -> float:
         """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
