@@ -120,6 +120,7 @@ ABLATIONS = {
     "static regression": _ours(lambda devices: StaticRegression(devices.profiles, devices.history)),
     "no quantile": _ours(kept=0.5),
     "no reserve": _ours(rules=Rules(exchange=1e9)),
+    "fixed worth": _ours(rules=Rules(exchange=0.01, missed_least=1.0)),
     "no patience": _ours(rules=Rules(patience=0.0)),
     "no protection": _ours(rules=Rules(protect=False)),
     "no floor": _ours(rules=Rules(floor=0.0)),

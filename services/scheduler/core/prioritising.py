@@ -58,7 +58,7 @@ class Rules(NamedTuple):
     """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
     of HIGH late, in the mean, by taking a slot, times the square of the share that is late anyway. Infinity: there is
     no reserve."""
-    missed_least: float = 0.04
+    missed_least: float = 0.01
     """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
     harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
