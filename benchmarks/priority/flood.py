@@ -1,11 +1,15 @@
 """What does a flood of LOW requests do to HIGH, and does LOW get its floor meanwhile?
 
+    python -m benchmarks.priority.flood [--seconds S] [--seed N]
+
 LOW comes at ten times what the device carries, for a minute. Judged by HIGH's 99th percentile, against that without any
-LOW request plus one LOW batch, and by LOW's share of the work in each window.
+LOW request plus one LOW batch, and by LOW's share of the work in each window. Simulated; `flood_live` is the real one.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -78,3 +82,18 @@ def least_share(high: Ends, low: Ends, since: float, until: float, window_s: flo
             least = min(least, work[1] / sum(work))
         at += window_s
     return least
+
+
+def main() -> None:
+    """Run and print; the last line is one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="that the flood lasts, and what comes before it")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    flood = flooded(options.seconds, options.seed)
+    held = flood.high_p99_s <= flood.bound_s and flood.low_least >= Rules().floor
+    print(json.dumps({**flood._asdict(), "bound_s": flood.bound_s, "floor": Rules().floor, "held": held}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,14 +1,14 @@
 """Who is compared: ours, what others do without preemption and with it, and ours minus each of its parts.
 
-Systems without preemption that know priorities were given the same two choices each on development seeds (`plan.py`):
-whether LOW may fill both slots of a device or has one, and streams with or without priorities. What is here had the
-fewest HIGH violations.
+Systems without preemption that know priorities were tuned one by one on development seeds (`tuning.py`), each with as
+many trials as ours: slots, LOW's among them, the margin of predictions, the size of LOW batches. `TUNED` has what came
+of it.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from covey.services.scheduler.core.contention import PriorityPolicy, Slowdowns
@@ -19,14 +19,14 @@ from covey.simulator.contenders.clockwork import Clockwork
 from covey.simulator.contenders.igniter import homes_of
 from covey.simulator.contenders.predictors import Ewma, Fastest, IGniter, Recent, Sgd, Solo, StaticRegression
 from covey.simulator.shared_device import Sharing
-from covey.simulator.sharing import Devices
+from covey.simulator.sharing import Devices, PolicyMaker
 
 
 class System(NamedTuple):
     """How its devices run batches, and what decides which."""
 
     sharing: Sharing
-    make: Callable[[Devices, random.Random], PriorityPolicy]
+    make: PolicyMaker
     preempts: bool = False
 
 
@@ -47,20 +47,56 @@ def _ours(
     return System(Sharing.PRIORITIES, make)
 
 
-def _strict(slowdowns: Callable[[Devices], Slowdowns], low_slots: int = 1) -> System:
-    def make(devices: Devices, rng: random.Random) -> PriorityPolicy:
-        return Clockwork(devices, slowdowns(devices), 2, True, low_slots)
+class Order(NamedTuple):
+    """What can be set of a system that runs HIGH before LOW, side by side: what `tuning.py` has chosen from."""
 
-    return System(Sharing.HARDWARE, make)
+    slots: int = 2
+    low_slots: int = 1
+    margin: float = 1.0
+    """What a prediction is multiplied by."""
+    low_batch_max: int = 16
+
+
+def made(order: Order, slowdowns: Callable[[Devices], Slowdowns], homes: bool = False) -> PolicyMaker:
+    """`homes`: each model has its devices, as iGniter places them."""
+
+    def make(devices: Devices, rng: random.Random) -> PriorityPolicy:
+        predictor = slowdowns(devices)
+        places = homes_of(devices, predictor) if homes else None
+        slots, low_slots, margin, low_batch_max = order
+        return Clockwork(devices, predictor, slots, True, low_slots, places, margin=margin, low_batch_max=low_batch_max)
+
+    return make
+
+
+PREDICTED_BY: Mapping[str, Callable[[Devices], Slowdowns]] = {
+    "clockwork+strict": lambda devices: Recent(devices.profiles),
+    "streams": lambda devices: Recent(devices.profiles),
+    "gpulet": lambda devices: StaticRegression(devices.profiles, devices.history),
+    "igniter": lambda devices: IGniter(devices.profiles, devices.history),
+    "ewma": lambda devices: Ewma(devices.profiles),
+    "sgd": lambda devices: Sgd(devices.profiles, devices.history),
+}
+"""Without preemption, HIGH before LOW."""
+TUNED = {
+    "clockwork+strict": Order(low_batch_max=1),
+    "streams": Order(margin=0.9, low_batch_max=2),
+    "gpulet": Order(low_batch_max=1),
+    "igniter": Order(margin=0.8),
+    "ewma": Order(low_batch_max=1),
+    "sgd": Order(low_batch_max=1),
+}
+"""The best of each, as results/priority-tuning.txt shows."""
+
+
+def strict(name: str, order: Order) -> System:
+    """One of those that run HIGH before LOW."""
+    sharing = Sharing.STREAMS if name == "clockwork+strict" else Sharing.HARDWARE
+    return System(sharing, made(order, PREDICTED_BY[name], homes=name == "igniter"))
 
 
 def _clockwork(devices: Devices, rng: random.Random) -> PriorityPolicy:
     return Clockwork(devices, Recent(devices.profiles), 2, False, serial=True)
-
-
-def _igniter(devices: Devices, rng: random.Random) -> PriorityPolicy:
-    slowdowns = IGniter(devices.profiles, devices.history)
-    return Clockwork(devices, slowdowns, 2, True, 1, homes_of(devices, slowdowns))
 
 
 def _reef(devices: Devices, rng: random.Random) -> PriorityPolicy:
@@ -74,14 +110,7 @@ def _orion(devices: Devices, rng: random.Random) -> PriorityPolicy:
 SYSTEMS = {
     "ours": _ours(),
     "clockwork": System(Sharing.ONE, _clockwork),
-    "clockwork+strict": System(
-        Sharing.STREAMS, lambda devices, rng: Clockwork(devices, Recent(devices.profiles), 2, True)
-    ),
-    "streams": _strict(lambda devices: Recent(devices.profiles)),
-    "gpulet": _strict(lambda devices: StaticRegression(devices.profiles, devices.history)),
-    "igniter": System(Sharing.HARDWARE, _igniter),
-    "ewma": _strict(lambda devices: Ewma(devices.profiles)),
-    "sgd": _strict(lambda devices: Sgd(devices.profiles, devices.history)),
+    **{name: strict(name, order) for name, order in TUNED.items()},
     "orion": System(Sharing.KERNELS, _orion, preempts=True),
     "reef": System(Sharing.RESET, _reef, preempts=True),
 }
@@ -90,7 +119,8 @@ ABLATIONS = {
     "no interference": _ours(lambda devices: Solo(devices.profiles)),
     "static regression": _ours(lambda devices: StaticRegression(devices.profiles, devices.history)),
     "no quantile": _ours(kept=0.5),
-    "no reserve": _ours(rules=Rules(exchange=float("inf"))),
+    "no reserve": _ours(rules=Rules(exchange=1e9)),
+    "fixed worth": _ours(rules=Rules(exchange=0.01, missed_least=1.0)),
     "no patience": _ours(rules=Rules(patience=0.0)),
     "no protection": _ours(rules=Rules(protect=False)),
     "no floor": _ours(rules=Rules(floor=0.0)),

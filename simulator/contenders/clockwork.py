@@ -23,7 +23,8 @@ AHEAD_S = 0.005
 
 
 class Clockwork:
-    """A `PriorityPolicy`. `slots`: batches on a device at once; `strict`: HIGH before LOW."""
+    """A `PriorityPolicy`. `slots`: batches on a device at once; `strict`: HIGH before LOW; `margin`: what a prediction
+    is multiplied by; `low_batch_max`: tasks in a batch of LOW."""
 
     def __init__(
         self,
@@ -34,6 +35,8 @@ class Clockwork:
         low_slots: int | None = None,
         homes: dict[str, tuple[int, ...]] | None = None,
         serial: bool = False,
+        margin: float = 1.0,
+        low_batch_max: int = 16,
     ) -> None:
         self._profiles = dict(devices.profiles)
         self._slowdowns = slowdowns
@@ -42,6 +45,8 @@ class Clockwork:
         self._strict = strict
         self._homes = homes or {}
         self._serial = serial
+        self._margin = margin
+        self._low_batch_max = low_batch_max
         self._free_at = [0.0] * devices.count
         costs = (CopyCost(), CopyCost())
         self._devices = [Occupancy(self._profiles, slowdowns, costs, 0) for _ in range(devices.count)]
@@ -121,10 +126,10 @@ class Clockwork:
         device, head = self._devices[number], line[0]
         others = tuple([each.load for each in device.running.values()])
         for size in reversed(self._profiles[head.model].sizes):
-            if size > 1 and size > len(line):
+            if size > 1 and (size > len(line) or (head.priority is Priority.LOW and size > self._low_batch_max)):
                 continue
             load = Load(head.model, size, head.priority)
-            took_s = self._took_s(load, others, number, now)
+            took_s = self._margin * self._took_s(load, others, number, now)
             if now + took_s <= head.deadline:
                 tasks = [line.popleft() for _ in range(min(size, len(line)))]
                 batch = next(self._numbers)

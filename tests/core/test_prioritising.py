@@ -154,6 +154,41 @@ def test_low_gets_its_floor_whatever_is_likely() -> None:
     assert found == {0.0: [], 0.05: [Rule.FLOOR]}
 
 
+def test_of_low_that_may_start_the_most_for_its_time_does() -> None:
+    """Two short ones in 3 ms run before a long one of 20, though that one is more urgent."""
+    one = policy(rules=Rules(slots=1))
+    choice = ask(one, "loud", LOW, 1.0)
+    ask(one, "long", LOW, 0.2, 0.001)
+    ask(one, "short", LOW, 0.3, 0.002, count=2)
+    one.ended(Report(choice.launches[0].batch, 0.0, 0.010, 0.0), 0.010)
+    assert started(one.choose(0.010)) == [("short", 2, LOW, 0)]
+
+
+def test_low_that_is_nearly_through_goes_before_the_beginning_of_another() -> None:
+    """The last 10 ms of an event run before 2 ms that 50 more have to follow."""
+    one = policy(rules=Rules(slots=1))
+    choice = ask(one, "long", LOW, 1.0)
+    ask(one, "loud", LOW, 1.0, 0.001)
+    one.arrived(Request(next(numbers), "short", LOW, 0.002, 0.5, follows_s=0.05), 0.002)
+    one.ended(Report(choice.launches[0].batch, 0.0, 0.020, 0.0), 0.020)
+    assert started(one.choose(0.020)) == [("loud", 1, LOW, 0)]
+
+
+@pytest.mark.parametrize(("late", "expected"), [(False, 0), (True, 1)])
+def test_low_gives_way_less_where_high_is_late_anyway(late: bool, expected: int) -> None:
+    """The same slot, and the same HIGH requests to come: LOW has it once most of those miss their deadlines."""
+    one = policy(rules=Rules(slots=1, floor=0.0, exchange=10.0))
+    now = 0.0
+    for _ in range(400):
+        now += 0.01
+        for priority in (LOW, HIGH):
+            choice = ask(one, "short", priority, 0.004, now)
+            took_s = 0.005 if late and priority is HIGH else 0.002
+            for launch in choice.launches:
+                one.ended(Report(launch.batch, 0.0, took_s, 0.0), now + took_s)
+    assert len(ask(one, "long", LOW, 1.0, now + 0.006).launches) == expected
+
+
 def test_high_with_time_to_wait_leaves_the_last_slot_to_one_that_has_none() -> None:
     """A long HIGH batch with much time does not fill a device on which short ones are likely to come."""
     for patience, expected in ((0.8, 0), (0.0, 1)):

@@ -6,7 +6,8 @@ from benchmarks.priority.flood import least_share
 from benchmarks.priority.plan import ABLATED, CELLS, PREDICTED, QUICK, Cell, chosen, hypercube
 from benchmarks.priority.report import best_baseline, summary_of, verdicts
 from benchmarks.priority.running import Done
-from benchmarks.priority.systems import SYSTEMS
+from benchmarks.priority.systems import SYSTEMS, Order
+from benchmarks.priority.tuning import Trial, best_of
 
 FULL, EASY = Cell(1, 50, 0.9, 2), Cell(16, 50, 0.9, 2)
 
@@ -80,3 +81,13 @@ def test_the_least_share_is_over_whole_windows() -> None:
     high = [(float(second) + 0.5, 0.8, 0.8) for second in range(10)]
     assert least_share(high, low, 0.0, 10.0, 1.0) == 0.0
     assert least_share(high, low, 0.0, 4.0, 1.0) == pytest.approx(0.2)
+
+
+def test_a_baseline_is_tuned_for_high_as_long_as_low_keeps_nine_tenths() -> None:
+    """The setting that misses least of HIGH would cost LOW a fifth: the next best it is."""
+    found = [
+        Trial("ewma", Order(), 0.20, 0.80),
+        Trial("ewma", Order(slots=1), 0.10, 0.64),
+        Trial("ewma", Order(margin=1.1), 0.15, 0.73),
+    ]
+    assert best_of(found).order == Order(margin=1.1)

@@ -87,7 +87,7 @@ def test_rates_are_those_of_late() -> None:
     found, idle = reserve()
     idle[0] = Seat()
     assert found.harm(0, LONG, 0.020, 25.0) < 0.01
-    assert found.high_to_low(5.0) == pytest.approx(2.0, rel=0.05)
+    assert found.worth(5.0, 1.0) == pytest.approx(2.0, rel=0.05)
 
 
 def test_a_request_has_its_share_of_what_an_event_may_wait() -> None:
@@ -103,3 +103,12 @@ def test_a_request_has_its_share_of_what_an_event_may_wait() -> None:
         harm[follows_s] = found.harm(0, LONG, 0.020, 5.0)
     assert harm[0.0] == 0.0
     assert harm[0.006] > 0.5
+
+
+def test_another_late_high_request_matters_less_the_more_are_late_anyway() -> None:
+    """What LOW may cost grows with the square of what HIGH misses; however little that is, it is not nothing."""
+    found, _ = reserve()
+    assert found.worth(5.0, 0.03) == pytest.approx(2.0 * 0.03**2, rel=0.05)
+    for number in range(2000):
+        found.settled(1, number % 4 == 0)
+    assert found.worth(5.0, 0.03) == pytest.approx(2.0 * 0.25**2, rel=0.2)

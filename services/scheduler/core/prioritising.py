@@ -4,8 +4,9 @@ HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes w
 unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
 to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
 still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
-it (`reserving.py`). No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets
-its floor, whatever comes.
+it (`reserving.py`). Of those that may start, the one with the most tasks for the time that they still need does. No
+kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor, whatever
+comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
@@ -52,12 +53,15 @@ class Rules(NamedTuple):
 
     slots: int = 2
     """Batches on a device at once."""
-    exchange: float = 0.035
+    exchange: float = 0.3
     """What a share of LOW's requests is worth, in shares of HIGH's: a LOW batch may make so many times as large a share
-    of HIGH late, in the mean, by taking a slot. Infinity: there is no reserve."""
-    harm_high_max: float = 0.02
+    of HIGH late, in the mean, by taking a slot, times the square of the share that is late anyway. Infinity: there is
+    no reserve."""
+    missed_least: float = 0.01
+    """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
+    harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
-    patience: float = 0.8
+    patience: float = 1.0
     """Times the wait for the next slot, that a HIGH batch must have to spare to wait for it; 0: it never does."""
     protect: bool = True
     """LOW is kept from making a running HIGH late, and HIGH another."""
@@ -165,6 +169,8 @@ class Prioritised:
     def ended(self, report: Report, now: float) -> None:
         device = self._devices[self._device_of.pop(report.batch)]
         ended, overlaps = device.end(report, now)
+        if ended.load.priority is Priority.HIGH:
+            self._reserve.settled(ended.tasks, now > ended.deadline)
         self._slowdowns.learn(ended.load, overlaps, report.compute_s)
         self._margins.learn(ended.load, ended.predicted_s, now - ended.began_at)
 
@@ -210,6 +216,8 @@ class Prioritised:
                 continue
             deadline, number = line.waiting.pop(0)
             del self._where[number]
+            if line.priority is Priority.HIGH:
+                self._reserve.settled(1, True)
             drops.append(Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s)))
 
     def _probed(self, line: Line, now: float) -> Place | None:
@@ -297,18 +305,23 @@ class Prioritised:
         if not any(self._open(line) for line in lines):
             return None
         starved = self._is_starved(now)
-        harm_max = self._rules.exchange * self._reserve.high_to_low(now)
+        harm_max = self._rules.exchange * self._reserve.worth(now, self._rules.missed_least)
+        found: tuple[Line, Place, Rule] | None = None
         for line in lines:
             for number in self._open(line):
-                for size in self._sizes(line):
-                    place = self._placed(line, number, size, now)
-                    if place is None or place.spare_s < 0.0:
-                        continue
-                    harm = self._reserve.harm(number, place.load, place.promised_s, now)
-                    if harm <= harm_max * place.tasks:
-                        return line, place._replace(harm=harm), Rule.FITS
-                    if starved:
-                        return line, place._replace(harm=harm), Rule.FLOOR
+                place = self._admitted(line, number, math.inf if starved else harm_max, now)
+                if place is not None and (found is None or _density(line, place) > _density(*found[:2])):
+                    found = line, place, Rule.FITS if place.harm <= harm_max * place.tasks else Rule.FLOOR
+        return found
+
+    def _admitted(self, line: Line, number: int, harm_max: float, now: float) -> Place | None:
+        """The largest LOW batch that ends in time on a device and does no more harm for each of its tasks."""
+        for size in self._sizes(line):
+            place = self._placed(line, number, size, now)
+            if place is not None and place.spare_s >= 0.0:
+                harm = self._reserve.harm(number, place.load, place.promised_s, now)
+                if harm <= harm_max * place.tasks:
+                    return place._replace(harm=harm)
         return None
 
     def _is_starved(self, now: float) -> bool:
@@ -342,3 +355,8 @@ class Prioritised:
 def _rank(place: Place) -> tuple[bool, float, float]:
     """In time first; then the most tasks for the time."""
     return place.spare_s < 0.0, -place.tasks, place.predicted_s
+
+
+def _density(line: Line, place: Place) -> float:
+    """Tasks for each second that they hold a slot for, here and in what follows: the shortest work left goes first."""
+    return place.tasks / (place.promised_s + line.follows_s)

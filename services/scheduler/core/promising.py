@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from covey.services.scheduler.core.contention import Load
 
-KEPT = 0.7
+KEPT = 0.6
 """Share of promises that should be kept. More would keep batches apart that get on well enough, and lose by that."""
 STEP = 0.1
 """Of the tracked width of the errors, for each batch."""

@@ -22,6 +22,8 @@ FORGET = 0.1
 """Weight of the last request in its stream's budget, where it has more than that."""
 FORGET_CROWD = 0.01
 """Weight of the last arrival in the share of slots that HIGH batches hold when another arrives."""
+FORGET_MISSED = 0.003
+"""Weight of the last HIGH request in the share of them that is missed."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Reserve:
         self._streams: dict[str, Stream] = {}
         self._rates = (Rate(), Rate())
         self._crowded = 0.0
+        self._missed = 0.0
 
     def arrived(self, request: Request, now: float) -> None:
         self._rates[request.priority].add(now)
@@ -83,10 +86,18 @@ class Reserve:
         own_s = self._needs_s(load, ())
         return own_s + (request.ends_by - now - own_s) * own_s / (own_s + request.follows_s)
 
-    def high_to_low(self, now: float) -> float:
-        """HIGH requests for each LOW one."""
+    def settled(self, requests: int, late: bool) -> None:
+        """So many HIGH requests have been answered, or will not be in time."""
+        for _ in range(requests):
+            self._missed += FORGET_MISSED * (late - self._missed)
+
+    def worth(self, now: float, missed_least: float) -> float:
+        """How many HIGH requests come for each LOW one, times the square of the share of HIGH that is missed anyway, or
+        of `missed_least`: another late one matters the less the more are late, and where few are, LOW can wait."""
         low = self._rates[Priority.LOW].at(now)
-        return self._rates[Priority.HIGH].at(now) / low if low > 0.0 else math.inf
+        if low <= 0.0:
+            return math.inf
+        return self._rates[Priority.HIGH].at(now) / low * max(self._missed, missed_least) ** 2
 
     def harm(self, number: int, load: Load, lasts_s: float, now: float) -> float:
         """HIGH requests that are late in the mean because a LOW batch takes a slot there for so long."""
