@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from benchmarks.priority.plan import Cell
-from benchmarks.priority.running import PROCESSES
 from benchmarks.priority.systems import PREDICTED_BY, Order, strict
+from benchmarks.processes import CORES
 from covey.simulator.sharing import play
 
 CELLS = (
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", nargs="+", default=list(PREDICTED_BY), choices=list(PREDICTED_BY))
     parser.add_argument("--seeds", default="101-102", metavar="A-B")
-    parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--processes", type=int, default=CORES)
     options = parser.parse_args()
     first, _, last = options.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
