@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from covey.services.scheduler.core.choosing import AdaptiveDrop, DropRule
 from covey.services.scheduler.core.estimating import CascadeEstimator, visits
+from covey.services.scheduler.core.planner import RELAXED, Planner, PlanTable
 from covey.services.scheduler.core.provision import Batcher, Pipeline, Profile, Provision, Provisioner, Window
-from covey.services.scheduler.core.provisioning import RELAXED, AheadOfTime, Planner, PlanTable, Rule
+from covey.services.scheduler.core.provisioning import AheadOfTime, Rule
 from covey.simulator.pipelines import Workload
 from covey.simulator.serving import Figures, Load, play
 from covey.simulator.tails import Terms, WatchedBatcher

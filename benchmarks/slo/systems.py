@@ -20,8 +20,9 @@ from covey.services.scheduler.core.estimating import (
     Peak,
     StageEstimator,
 )
+from covey.services.scheduler.core.planner import Planner, PlanTable
 from covey.services.scheduler.core.provision import Batcher, Pipeline, Provision, Provisioner, Window
-from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable, Rule
+from covey.services.scheduler.core.provisioning import AheadOfTime, Rule
 from covey.simulator.baselines.clipper import Clipper
 from covey.simulator.baselines.clockwork import Clockwork
 from covey.simulator.baselines.greedy import Greedy, Lateness

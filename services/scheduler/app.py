@@ -17,8 +17,9 @@ from covey.runtime import run
 from covey.services.scheduler.core.choosing import AdaptiveDrop
 from covey.services.scheduler.core.estimating import CascadeEstimator, Mean, StageEstimator
 from covey.services.scheduler.core.machine import Scheduler
+from covey.services.scheduler.core.planner import Planner, PlanTable
 from covey.services.scheduler.core.provision import Curve, Edge, Pipeline, Profile, Provisioner
-from covey.services.scheduler.core.provisioning import AheadOfTime, Planner, PlanTable, Rule
+from covey.services.scheduler.core.provisioning import AheadOfTime, Rule
 from covey.services.scheduler.core.requesting import model_named
 from covey.services.scheduler.core.served import Serving
 from covey.services.scheduler.core.shared import Shared

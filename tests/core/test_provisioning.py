@@ -12,6 +12,7 @@ import pytest
 from covey.services.scheduler.core.budgeting import split
 from covey.services.scheduler.core.choosing import AdaptiveDrop, DropRule
 from covey.services.scheduler.core.estimating import CascadeEstimator, Estimator, Load, Mean, StageEstimator, visits
+from covey.services.scheduler.core.planner import Plan, Planner, PlanTable
 from covey.services.scheduler.core.provision import (
     Edge,
     Pipeline,
@@ -21,7 +22,7 @@ from covey.services.scheduler.core.provision import (
     Share,
     Window,
 )
-from covey.services.scheduler.core.provisioning import AheadOfTime, Plan, Planner, PlanTable, Rule
+from covey.services.scheduler.core.provisioning import AheadOfTime, Rule
 from covey.simulator.arrivals import poisson, steps
 from covey.simulator.hardware import affine
 from tests.pipeline_world import PipelineWorld
