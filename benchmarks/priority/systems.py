@@ -38,9 +38,9 @@ def learned(devices: Devices) -> Interference:
     return slowdowns
 
 
-def _ours(
-    slowdowns: Callable[[Devices], Slowdowns] = learned, rules: Rules | None = None, kept: float = KEPT
-) -> System:
+def ours(slowdowns: Callable[[Devices], Slowdowns] = learned, rules: Rules | None = None, kept: float = KEPT) -> System:
+    """The policy of priorities with this predictor, these rules, and promises that are kept so often."""
+
     def make(devices: Devices, rng: random.Random) -> PriorityPolicy:
         return Prioritised(devices.profiles, devices.count, slowdowns(devices), Promises(kept), rules)
 
@@ -108,7 +108,7 @@ def _orion(devices: Devices, rng: random.Random) -> PriorityPolicy:
 
 
 SYSTEMS = {
-    "ours": _ours(),
+    "ours": ours(),
     "clockwork": System(Sharing.ONE, _clockwork),
     **{name: strict(name, order) for name, order in TUNED.items()},
     "orion": System(Sharing.KERNELS, _orion, preempts=True),
@@ -116,14 +116,14 @@ SYSTEMS = {
 }
 
 ABLATIONS = {
-    "no interference": _ours(lambda devices: Solo(devices.profiles)),
-    "static regression": _ours(lambda devices: StaticRegression(devices.profiles, devices.history)),
-    "no quantile": _ours(kept=0.5),
-    "no reserve": _ours(rules=Rules(exchange=1e9)),
-    "fixed worth": _ours(rules=Rules(exchange=0.01, missed_least=1.0)),
-    "no patience": _ours(rules=Rules(patience=0.0)),
-    "no protection": _ours(rules=Rules(protect=False)),
-    "no floor": _ours(rules=Rules(floor=0.0)),
+    "no interference": ours(lambda devices: Solo(devices.profiles)),
+    "static regression": ours(lambda devices: StaticRegression(devices.profiles, devices.history)),
+    "no quantile": ours(kept=0.5),
+    "no reserve": ours(rules=Rules(exchange=1e9)),
+    "fixed worth": ours(rules=Rules(exchange=0.01, missed_least=1.0)),
+    "no patience": ours(rules=Rules(patience=0.0)),
+    "no protection": ours(rules=Rules(protect=False)),
+    "no floor": ours(rules=Rules(floor=0.0)),
     "no chunks": System(
         Sharing.HARDWARE,
         lambda devices, rng: Prioritised(
