@@ -31,10 +31,13 @@ def keep(command: list[str], grace_s: float) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     with TemporaryDirectory(prefix="peer-") as folder:  # a short name, for Ray puts sockets there
-        program = subprocess.Popen(command, cwd=folder)
+        program: subprocess.Popen[bytes] | None = None
         try:
+            program = subprocess.Popen(command, cwd=folder)
             return _code_of(program.pid)
         except Stopped:
+            if program is None:  # it has hardly begun: it is owed no grace
+                return -int(signal.SIGTERM)
             program.terminate()
             return _code_of(program.pid, time.monotonic() + grace_s)
         finally:
