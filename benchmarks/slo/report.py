@@ -30,6 +30,9 @@ def lines_of(found: Found) -> Iterator[str]:
                 yield " " * 26 + "".join(f"{column:>9}" for column in COLUMNS) + "  dropped"
                 yield from _rows(chosen)
         yield from _verdict(tail_of(runs), good_of(runs))
+        share = _share_of_capacity(cell, runs)
+        if share is not None:
+            yield f"  answered in time by ours, of what the devices carry at most: {share:.3f}"
     yield from _estimators(found)
     yield from _rates(found)
 
@@ -154,12 +157,15 @@ def _most(values: Sequence[float | None]) -> float | None:
 
 
 def _vs_capacity(found: Found) -> float | None:
-    """The least over cells: what ours answers in time under steady overload, by what the devices carry at most."""
-    shares = []
-    for cell, runs in found.items():
-        ours = [run for run in runs if run.job.system == OURS and run.job.drops and run.job.headroom == OUR_HEADROOM]
-        if cell.load == "overload" and ours:
-            capacity = capacity_of(cell, workload_of(cell, ours[0].job.places))
-            rates = [run.figures.in_time / OVERLOAD_S for run in ours]
-            shares.append(statistics.fmean(rates) / capacity)
-    return min(shares, default=None)
+    """The least over cells."""
+    shares = [_share_of_capacity(cell, runs) for cell, runs in found.items()]
+    return min([share for share in shares if share is not None], default=None)
+
+
+def _share_of_capacity(cell: Cell, runs: Sequence[Done]) -> float | None:
+    """What ours answers in time under steady overload, by what the devices carry at most; None under other loads."""
+    ours = [run for run in runs if run.job.system == OURS and run.job.drops and run.job.headroom == OUR_HEADROOM]
+    if cell.load != "overload" or not ours:
+        return None
+    capacity = capacity_of(cell, workload_of(cell, ours[0].job.places))
+    return statistics.fmean([run.figures.in_time / OVERLOAD_S for run in ours]) / capacity
