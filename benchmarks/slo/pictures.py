@@ -105,7 +105,8 @@ def _legend(figure: Any, axes: Sequence[Any]) -> None:
 
 
 def _log(axis: Any, form: Callable[[float], str]) -> None:
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: form(value)))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
@@ -462,7 +463,7 @@ def _ablated(
         axes.set_xscale("log")
         _log(axes.xaxis, lambda value: f"{value:g}")
     axes.grid(axis="both")
-    axes.legend(fontsize=7.5, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=0.8, handlelength=1)
+    axes.legend(fontsize=7.5, loc="lower right", bbox_to_anchor=(1.02, 1.0), ncols=2, columnspacing=0.8, handlelength=1)
 
 
 LIVE_GOALS = {"throughput": 0.15, "p50": 0.15, "p99": 0.25}
