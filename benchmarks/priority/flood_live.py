@@ -1,12 +1,12 @@
 """The flood of `flood.py` on the live mesh: does HIGH keep its tail, and LOW its floor?
 
-    python -m benchmarks.priority.flood_live [--seconds 60] [--ordinary] [--out FOLDER]
+    python -m benchmarks.priority.flood_live [--seconds 60] [--lanes N] [--ordinary] [--out FOLDER]
 
-One worker with two CPU lanes, whose scheduler has the policy of priorities, or (`--ordinary`) goes by urgency alone.
-HIGH asks for so much that the lanes are a seventh busy; first alone, then beside ten times as much LOW as the lanes
-carry. Both clients are processes of their own and send open loop. HIGH's 99th percentile may grow by one LOW batch and
-a tenth; in every window LOW has its floor of the work. The last line is one JSON object. Nothing else should run:
-`others` is the share of the machine that other processes had.
+One worker with a CPU lane less than there are cores, whose scheduler has the policy of priorities, or (`--ordinary`)
+goes by urgency alone. HIGH asks for so much that the lanes are a seventh busy; first alone, then beside ten times as
+much LOW as the lanes carry. Both clients are processes of their own and send open loop. HIGH's 99th percentile may grow
+by one LOW batch and a tenth; in every window LOW has its floor of the work. The last line is one JSON object. Nothing
+else should run: `others` is the share of the machine that other processes had.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from covey.services.scheduler.core.prioritising import Rules
 
 APP = "benchmarks.priority.flood_app:app"
 OUT = Path("runs/priority/flood")
-LANES = 2
+LANES = max(1, CORES - 1)
+"""The mesh, its clients included, keeps a core: an event waits for one at each process otherwise."""
 WARM = 60
 """Events of each priority, one after the other, before anything is measured: the scheduler learns, and so do we."""
 HIGH_DEADLINE_S, LOW_DEADLINE_S = 2.0, 4.0
@@ -72,11 +73,11 @@ class Load(NamedTuple):
     seed: int
 
 
-async def measured(address: str, seconds: float, pool: Executor) -> tuple[Flood, dict[str, Any]]:
+async def measured(address: str, lanes: int, seconds: float, pool: Executor) -> tuple[Flood, dict[str, Any]]:
     """The figures that count, and what else there is to tell."""
     alone_s = await _warm(address)
-    high = Load(Priority.HIGH, HIGH * LANES / alone_s[Priority.HIGH], seconds, HIGH_DEADLINE_S, 1)
-    low = Load(Priority.LOW, TIMES * LANES / alone_s[Priority.LOW], seconds, LOW_DEADLINE_S, 2)
+    high = Load(Priority.HIGH, HIGH * lanes / alone_s[Priority.HIGH], seconds, HIGH_DEADLINE_S, 1)
+    low = Load(Priority.LOW, TIMES * lanes / alone_s[Priority.LOW], seconds, LOW_DEADLINE_S, 2)
     (calm,) = await _sent(pool, address, high)
     began = MonotonicClock().now()
     beside, flood = await _sent(pool, address, high._replace(seed=3), low)
@@ -174,13 +175,13 @@ def _of_the_slowest(ended: Sequence[Ended]) -> dict[str, float]:
     }
 
 
-async def run(seconds: float, ordinary: bool, folder: Path) -> dict[str, Any]:
+async def run(lanes: int, seconds: float, ordinary: bool, folder: Path) -> dict[str, Any]:
     """A mesh, and what it is measured to do."""
-    settings = {"COVEY_LANES": str(LANES), "COVEY_PRIORITIES": str(int(not ordinary)), "COVEY_DEVICE": "cpu"}
+    settings = {"COVEY_LANES": str(lanes), "COVEY_PRIORITIES": str(int(not ordinary)), "COVEY_DEVICE": "cpu"}
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         async with cluster_of(APP, folder, settings, workers=1) as cluster:
             began, before = MonotonicClock().now(), _used()
-            flood, more = await measured(cluster.address, seconds, pool)
+            flood, more = await measured(cluster.address, lanes, seconds, pool)
             (ours, machine), took_s = _used(), MonotonicClock().now() - began
             others = (machine - before[1] - (ours - before[0])) / took_s / CORES
     return {
@@ -193,6 +194,7 @@ async def run(seconds: float, ordinary: bool, folder: Path) -> dict[str, Any]:
         "low_floor": Rules().floor,
         "low_keeps_its_floor": flood.low_least >= Rules().floor,
         "policy": not ordinary,
+        "lanes": lanes,
         "seconds": seconds,
         **more,
         "others": others,
@@ -209,10 +211,11 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each part: HIGH alone, and the flood")
+    parser.add_argument("--lanes", type=int, default=LANES, help="of the worker; a core fewer than there are")
     parser.add_argument("--ordinary", action="store_true", help="without the policy of priorities")
     parser.add_argument("--out", type=Path, default=OUT, help="a folder for the services' logs")
     options = parser.parse_args()
-    found = asyncio.run(run(options.seconds, options.ordinary, options.out))
+    found = asyncio.run(run(options.lanes, options.seconds, options.ordinary, options.out))
     for name, value in found.items():
         print(f"{name:20} {value:.4g}" if isinstance(value, float) else f"{name:20} {value}")
     print(json.dumps(found))
