@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -76,6 +76,68 @@ def started(choice: Choice) -> list[tuple[str, int, Priority, int]]:
 
 def rules_of(choice: Choice) -> list[Rule]:
     return [each.why.rule for each in (*choice.launches, *choice.drops)]
+
+
+AWAY_S = 0.005
+"""What fetching from another node adds."""
+
+
+def at_nodes(*nodes: str, away_s: float = AWAY_S) -> tuple[Prioritised, Callable[..., Choice]]:
+    """A device on each of these nodes; and how requests for data of a node arrive."""
+    found = policy(0)
+    for number, node in enumerate(nodes):
+        found.joined(number, Slots(), node=node)
+
+    def ask_at(home: str, model: str = "short", priority: Priority = HIGH, count: int = 1) -> Choice:
+        for _ in range(count):
+            found.arrived(Request(next(numbers), model, priority, 0.0, 1.0, 0.0, home, away_s), 0.0)
+        return found.choose(0.0)
+
+    return found, ask_at
+
+
+def test_of_two_equal_devices_the_one_with_the_data_is_chosen() -> None:
+    """For HIGH and LOW, and whichever of the two has them: the other would end later by what fetching adds."""
+    for home, priority in itertools.product(("a", "b"), (HIGH, LOW)):
+        _, ask_at = at_nodes("a", "b")
+        choice = ask_at(home, priority=priority)
+        assert started(choice) == [("short", 1, priority, "ab".index(home))]
+        assert choice.launches[0].why.predicted_s < AWAY_S
+
+
+def test_where_the_data_are_may_be_too_busy() -> None:
+    """Beside `loud` a task takes three times as long: fetching is quicker for a long task, and not for a short one."""
+    for model, expected in (("long", 0), ("short", 1)):
+        _, ask_at = at_nodes("a", "b")
+        assert started(ask_at("b", "loud", LOW)) == [("loud", 1, LOW, 1)]
+        choice = ask_at("b", model)
+        assert started(choice) == [(model, 1, HIGH, expected)]
+        away_s = AWAY_S if expected == 0 else 0.0
+        assert choice.launches[0].why.predicted_s >= SECONDS[model] + away_s
+
+
+def test_a_batch_is_of_one_home_where_there_are_devices() -> None:
+    """What two nodes hold runs on each; what nodes without a device hold is away everywhere, and runs together."""
+    found, _ = at_nodes("a", "b")
+    for home in ("a", "b", "c", "d"):
+        found.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0, 0.0, home, AWAY_S), 0.0)
+    assert sorted(started(found.choose(0.0))) == [("short", 1, HIGH, 0), ("short", 1, HIGH, 1), ("short", 2, HIGH, 0)]
+
+
+def test_a_home_whose_last_device_is_gone_is_no_home() -> None:
+    """What comes then runs together with what comes for others like it."""
+    found, _ = at_nodes("a", "b")
+    found.left(1)
+    for home in ("b", "c"):
+        found.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0, 0.0, home, AWAY_S), 0.0)
+    assert started(found.choose(0.0)) == [("short", 2, HIGH, 0)]
+
+
+def test_what_may_not_be_away_waits_for_its_home() -> None:
+    """A price of infinity: the idle device is no place for it."""
+    found, ask_at = at_nodes("a", "b", away_s=math.inf)
+    assert started(ask_at("b", "loud", count=8)) == [("loud", 4, HIGH, 1), ("loud", 4, HIGH, 1)]
+    assert started(ask_at("b")) == []
 
 
 def test_high_goes_where_it_ends_first() -> None:
