@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -76,6 +76,68 @@ def started(choice: Choice) -> list[tuple[str, int, Priority, int]]:
 
 def rules_of(choice: Choice) -> list[Rule]:
     return [each.why.rule for each in (*choice.launches, *choice.drops)]
+
+
+AWAY_S = 0.005
+"""What fetching from another node adds."""
+
+
+def at_nodes(*nodes: str, away_s: float = AWAY_S) -> tuple[Prioritised, Callable[..., Choice]]:
+    """A device on each of these nodes; and how requests for data of a node arrive."""
+    found = policy(0)
+    for number, node in enumerate(nodes):
+        found.joined(number, Slots(), node=node)
+
+    def ask_at(home: str, model: str = "short", priority: Priority = HIGH, count: int = 1) -> Choice:
+        for _ in range(count):
+            found.arrived(Request(next(numbers), model, priority, 0.0, 1.0, 0.0, home, away_s), 0.0)
+        return found.choose(0.0)
+
+    return found, ask_at
+
+
+def test_of_two_equal_devices_the_one_with_the_data_is_chosen() -> None:
+    """For HIGH and LOW, and whichever of the two has them: the other would end later by what fetching adds."""
+    for home, priority in itertools.product(("a", "b"), (HIGH, LOW)):
+        _, ask_at = at_nodes("a", "b")
+        choice = ask_at(home, priority=priority)
+        assert started(choice) == [("short", 1, priority, "ab".index(home))]
+        assert choice.launches[0].why.predicted_s < AWAY_S
+
+
+def test_where_the_data_are_may_be_too_busy() -> None:
+    """Beside `loud` a task takes three times as long: fetching is quicker for a long task, and not for a short one."""
+    for model, expected in (("long", 0), ("short", 1)):
+        _, ask_at = at_nodes("a", "b")
+        assert started(ask_at("b", "loud", LOW)) == [("loud", 1, LOW, 1)]
+        choice = ask_at("b", model)
+        assert started(choice) == [(model, 1, HIGH, expected)]
+        away_s = AWAY_S if expected == 0 else 0.0
+        assert choice.launches[0].why.predicted_s >= SECONDS[model] + away_s
+
+
+def test_a_batch_is_of_one_home_where_there_are_devices() -> None:
+    """What two nodes hold runs on each; what nodes without a device hold is away everywhere, and runs together."""
+    found, _ = at_nodes("a", "b")
+    for home in ("a", "b", "c", "d"):
+        found.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0, 0.0, home, AWAY_S), 0.0)
+    assert sorted(started(found.choose(0.0))) == [("short", 1, HIGH, 0), ("short", 1, HIGH, 1), ("short", 2, HIGH, 0)]
+
+
+def test_a_home_whose_last_device_is_gone_is_no_home() -> None:
+    """What comes then runs together with what comes for others like it."""
+    found, _ = at_nodes("a", "b")
+    found.left(1)
+    for home in ("b", "c"):
+        found.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0, 0.0, home, AWAY_S), 0.0)
+    assert started(found.choose(0.0)) == [("short", 2, HIGH, 0)]
+
+
+def test_what_may_not_be_away_waits_for_its_home() -> None:
+    """A price of infinity: the idle device is no place for it."""
+    found, ask_at = at_nodes("a", "b", away_s=math.inf)
+    assert started(ask_at("b", "loud", count=8)) == [("loud", 4, HIGH, 1), ("loud", 4, HIGH, 1)]
+    assert started(ask_at("b")) == []
 
 
 def test_high_goes_where_it_ends_first() -> None:
@@ -187,6 +249,28 @@ def test_low_gives_way_less_where_high_is_late_anyway(late: bool, expected: int)
             for launch in choice.launches:
                 one.ended(Report(launch.batch, 0.0, took_s, 0.0), now + took_s)
     assert len(ask(one, "long", LOW, 1.0, now + 0.006).launches) == expected
+
+
+@pytest.mark.parametrize(("keep_low", "waits_s", "expected"), [(True, 0.0, []), (True, 0.9, [Rule.FITS]), (False, 0.9, [])])
+def test_low_that_is_kept_is_worth_more_the_longer_it_waits(
+    keep_low: bool, waits_s: float, expected: list[Rule]
+) -> None:
+    """The only slot, and HIGH requests that keep coming and could not wait: LOW leaves it to them as long as it has
+    time, and no longer; where it is not kept, for good."""
+    one = policy(rules=Rules(slots=1, floor=0.0, keep_low=keep_low))
+    now = came_at = 1.005
+    for number in range(100 + round(100 * waits_s)):
+        now = number / 100
+        for priority in (LOW, HIGH):  # a LOW one of its own each time, which would take longer than there is time for
+            if priority is HIGH or number < 100:
+                for launch in ask(one, "short", priority, 0.004, now).launches:
+                    one.ended(Report(launch.batch, 0.0, 0.002, 0.0), now + 0.002)
+        if number == 99:
+            found = ask(one, "long", LOW, 1.0, came_at)
+            now = came_at
+    if waits_s:
+        found = one.choose(now + 0.005)
+    assert rules_of(found) == expected
 
 
 def test_high_with_time_to_wait_leaves_the_last_slot_to_one_that_has_none() -> None:

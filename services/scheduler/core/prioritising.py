@@ -1,13 +1,14 @@
 """What runs next on devices that two priorities share?
 
-HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes where it is predicted to end first,
-unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
-to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
-still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
-it (`reserving.py`), by what HIGH misses anyway or, where LOW is to be kept, by how long it has waited (as MaxWeight
-weighs a queue by its backlog: Tassiulas and Ephremides, 1992). Of those that may start, the one with the most tasks for
-the time that they still need does. No kernel is ever interrupted, so what is let in has been chosen for good. Over a
-window LOW gets its floor, whatever comes.
+HIGH and LOW wait in queues by deadline, one for each model and node of their data. A HIGH batch goes where it is
+predicted to end first, what fetching its data from another node takes included, unless that makes a HIGH batch late
+which runs there; and where it would take a device's last slot though it has time to wait, it leaves it to those that
+have not. A LOW batch is let in only if it ends in time, if every batch beside it still does, and if the reserve
+remains: what it is likely to cost HIGH requests that arrive while it runs must be worth it (`reserving.py`), by what
+HIGH misses anyway or, where LOW is kept, by how long it has waited (as MaxWeight weighs queues by their backlog:
+Tassiulas and Ephremides, 1992). Of those that may start, the one with the most tasks for the time that they still need
+does. No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor,
+whatever comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
@@ -63,7 +64,7 @@ class Rules(NamedTuple):
     missed_least: float = 0.01
     """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
     keep_low: bool = False
-    """LOW gets all that it asks for, only later: whatever HIGH misses, a LOW task may make `exchange` HIGH ones late, in
+    """LOW gets all that it asks for, only later: whatever HIGH misses, a LOW task may make `exchange` HIGH ones late in
     the mean, times the time that it has waited over what it has to spare. Until that is 1, its batches are small."""
     harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
@@ -83,14 +84,17 @@ class Rules(NamedTuple):
 
 @dataclass(slots=True)
 class Line:
-    """What waits of one model and priority, the most urgent first."""
+    """What waits of one model and priority whose data are on one node, by when they have to have ended."""
 
     model: str
     priority: Priority
+    home: str
+    """\"\": one device is as near to them as another."""
     waiting: list[tuple[float, int, float]] = field(default_factory=list)
     """(instant at which it has to have ended, number, instant of its arrival)"""
     follows_s: float = 0.0
-    """Of the last that came."""
+    away_s: float = 0.0
+    """Both of the last that came."""
 
     @property
     def deadline(self) -> float:
@@ -116,6 +120,7 @@ class Place(NamedTuple):
     predicted_s: float
     promised_s: float
     spare_s: float
+    away_s: float
     harm: float = 0.0
 
 
@@ -136,9 +141,12 @@ class Prioritised:
         self._rules = rules or Rules()
         self._costs = (CopyCost(), CopyCost())
         self._devices: dict[int, Occupancy] = {}
+        self._has_devices: dict[tuple[str, str], bool] = {}
+        """(model, node) -> whether a device there runs it; found out when asked for."""
         for device in range(devices):
             self.joined(device, Slots(self._rules.slots, self._rules.slots, self._rules.slots))
-        self._lines: dict[tuple[Priority, str], Line] = {}
+        self._lines: dict[tuple[Priority, str, str], Line] = {}
+        """Those in which something waits."""
         self._where: dict[int, Line] = {}
         self._device_of: dict[int, int] = {}
         self._reserve = Reserve(slowdowns, margins, self._devices)
@@ -152,31 +160,50 @@ class Prioritised:
         """For reading."""
         return self._devices
 
-    def joined(self, device: int, slots: Slots, runs: Callable[[str], bool] = lambda model: True) -> None:
-        """A device takes batches of what it `runs`, in the slots that it has, as far as the rules allow."""
+    def joined(
+        self, device: int, slots: Slots, runs: Callable[[str], bool] = lambda model: True, node: str = ""
+    ) -> None:
+        """A device of a node takes batches of what it `runs`, in the slots that it has, as far as the rules allow."""
         own = slots._replace(most=min(slots.most, self._rules.slots))
         chunk_bytes = self._rules.chunk_bytes
-        self._devices[device] = Occupancy(self._profiles, self._slowdowns, self._costs, chunk_bytes, own, runs)
+        self._devices[device] = Occupancy(self._profiles, self._slowdowns, self._costs, chunk_bytes, own, runs, node)
+        self._has_devices.clear()
 
     def left(self, device: int) -> None:
         """A device is gone, and what ran there."""
         for batch in self._devices.pop(device).running:
             del self._device_of[batch]
+        self._has_devices.clear()
 
     def arrived(self, request: Request, now: float) -> None:
-        key = (request.priority, request.model)
+        home = request.home if request.home and self._is_served(request.model, request.home) else ""
+        key = (request.priority, request.model, home)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = Line(request.model, request.priority)
+            line = self._lines[key] = Line(request.model, request.priority, home)
         insort(line.waiting, (request.ends_by, request.number, request.ready_at))
-        line.follows_s = request.follows_s
+        line.follows_s, line.away_s = request.follows_s, request.away_s
         self._where[request.number] = line
         self._reserve.arrived(request, now)
+
+    def _is_served(self, model: str, node: str) -> bool:
+        """Whether some device of a node runs a model: else it is away from there everywhere."""
+        found = self._has_devices.get((model, node))
+        if found is None:
+            found = any(device.node == node and device.runs(model) for device in self._devices.values())
+            self._has_devices[model, node] = found
+        return found
 
     def gone(self, request: int, now: float) -> None:
         line = self._where.pop(request, None)
         if line is not None:
             line.waiting = [each for each in line.waiting if each[1] != request]
+            self._close(line)
+
+    def _close(self, line: Line) -> None:
+        """Something has left a line: it goes with its last."""
+        if not line.waiting:
+            del self._lines[line.priority, line.model, line.home]
 
     def ended(self, report: Report, now: float) -> None:
         device = self._devices[self._device_of.pop(report.batch)]
@@ -193,9 +220,8 @@ class Prioritised:
     def choose(self, now: float) -> Choice:
         drops: list[Drop] = []
         launches: list[Launch] = []
-        for line in self._lines.values():
-            if line.waiting:
-                self._give_up(line, now, drops, launches)
+        for line in list(self._lines.values()):
+            self._give_up(line, now, drops, launches)
         for find in (self._next_high, self._next_low):
             while (found := find(now)) is not None:
                 launches.append(self._launch(*found, now))
@@ -203,7 +229,7 @@ class Prioritised:
 
     def _again_at(self, now: float) -> float | None:
         """When something becomes hopeless, or LOW that was not let in may be: nobody else may come to ask."""
-        waiting = [line for line in self._lines.values() if line.waiting]
+        waiting = self._lines.values()
         if not waiting:
             return None
         again_at = min([line.deadline - self._alone_s(line) for line in waiting]) + SOON_S
@@ -231,6 +257,7 @@ class Prioritised:
             if line.priority is Priority.HIGH:
                 self._reserve.settled(1, True)
             drops.append(Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s)))
+            self._close(line)
 
     def _probed(self, line: Line, now: float) -> Place | None:
         """Where the head of a line runs though it is hopeless, if a probe is due and there is room for one."""
@@ -240,13 +267,18 @@ class Prioritised:
         return next((place for place in places if place is not None), None)
 
     def _waiting(self, priority: Priority) -> list[Line]:
-        """The lines of a priority in which something waits, the most urgent first."""
-        lines = [line for line in self._lines.values() if line.priority is priority and line.waiting]
+        """The lines of a priority, the most urgent first."""
+        lines = [line for line in self._lines.values() if line.priority is priority]
         return sorted(lines, key=attrgetter("urgency"))
 
     def _open(self, line: Line) -> list[int]:
-        """The devices on which a batch of a line may start."""
-        return [at for at, device in self._devices.items() if device.has_room(line.model, line.priority)]
+        """The devices on which a batch of a line may start: away from its data only if that has a price."""
+        anywhere = not line.home or math.isfinite(line.away_s)
+        return [
+            at
+            for at, device in self._devices.items()
+            if device.has_room(line.model, line.priority) and (anywhere or device.node == line.home)
+        ]
 
     def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
         for line in self._waiting(Priority.HIGH):
@@ -292,12 +324,13 @@ class Prioritised:
         device = self._devices[number]
         load = Load(line.model, size, line.priority)
         tasks = min(size, len(line.waiting))
-        ends = device.with_batch(load, tasks, now)
+        away_s = 0.0 if line.home in ("", device.node) else line.away_s
+        ends = device.with_batch(load, tasks, now, away_s)
         if self._rules.protect and self._makes_late(device, ends, line.priority, now):
             return None
         predicted_s = ends[-1] - now
         promised_s = predicted_s * self._margins.margin(load)
-        return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s)
+        return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s, away_s)
 
     def _makes_late(self, device: Occupancy, ends: Sequence[float], priority: Priority, now: float) -> bool:
         """Whether a batch that runs there would break its promise only if one of that priority joins it, and everything
@@ -359,10 +392,11 @@ class Prioritised:
         deadline = line.deadline
         numbers = tuple([number for _, number, _ in line.waiting[: place.tasks]])
         del line.waiting[: place.tasks]
+        self._close(line)
         for number in numbers:
             del self._where[number]
         batch = next(self._numbers)
-        device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
+        device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now, place.away_s)
         self._device_of[batch] = place.device
         self._started_at[line.model] = now
         work_s = self._slowdowns.solo_s(place.load)
