@@ -65,7 +65,7 @@ class Rules(NamedTuple):
     """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
     keep_low: bool = False
     """LOW gets all that it asks for, only later: whatever HIGH misses, a LOW task may make `exchange` HIGH ones late in
-    the mean, times the time that it has waited over what it has to spare. Until that is 1, its batches are small."""
+    the mean, times the time that it has waited over what it has left. Until that is 1, its batches are small."""
     harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
     patience: float = 1.0
@@ -362,20 +362,19 @@ class Prioritised:
     def _admitted(
         self, line: Line, number: int, by_missed: float, starved: bool, now: float
     ) -> tuple[Place, Rule] | None:
-        """The largest LOW batch that ends in time on a device and does no more harm than it is worth."""
-        for size in self._sizes(line):
+        """The largest LOW batch that ends in time on a device and does no more harm than its tasks are worth."""
+        sizes, worth = self._sizes(line), by_missed
+        if self._rules.keep_low:
+            pressed = (now - line.since) / (line.deadline - now)
+            worth = self._rules.exchange * pressed
+            if pressed < 1.0:
+                sizes = [size for size in sizes if _saves(self._profiles[line.model], size)]
+        for size in sizes:
             place = self._placed(line, number, size, now)
-            if place is None or place.spare_s < 0.0:
-                continue
-            worth = by_missed
-            if self._rules.keep_low:
-                pressed = (now - line.since) / max(place.spare_s, SOON_S)
-                if pressed < 1.0 and not _saves(self._profiles[line.model], size):
-                    continue
-                worth = self._rules.exchange * pressed
-            harm = self._reserve.harm(number, place.load, place.promised_s, now)
-            if starved or harm <= worth * place.tasks:
-                return place._replace(harm=harm), Rule.FITS if harm <= worth * place.tasks else Rule.FLOOR
+            if place is not None and place.spare_s >= 0.0:
+                harm = self._reserve.harm(number, place.load, place.promised_s, now)
+                if starved or harm <= worth * place.tasks:
+                    return place._replace(harm=harm), Rule.FITS if harm <= worth * place.tasks else Rule.FLOOR
         return None
 
     def _is_starved(self, now: float) -> bool:
