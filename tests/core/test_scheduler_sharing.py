@@ -390,6 +390,18 @@ def test_priorities_are_asked_for_and_exclude_provisioning(tmp_path: Path) -> No
         shared_of(replace(plain, priorities=True, profile=tmp_path / "profile.json"))
 
 
+def test_a_setting_says_what_low_is_worth() -> None:
+    """A number is the rate of exchange, `kept` that LOW gets all that it asks for; anything else is refused."""
+    plain = SchedulerSettings("redis://", priorities=True)
+    for worth, exchange, keep_low in ((plain.low_worth, 0.3, False), ("2", 2.0, False), ("kept", 0.3, True)):
+        shared = shared_of(replace(plain, low_worth=worth))
+        assert shared is not None
+        assert (shared.policy.rules.exchange, shared.policy.rules.keep_low) == (exchange, keep_low)
+    for wrong in ("much", "-1", "nan"):
+        with pytest.raises(InvalidArgument, match="COVEY_LOW_WORTH is 'kept' or a number, 0 or more"):
+            shared_of(replace(plain, low_worth=wrong))
+
+
 def test_what_was_measured_beforehand_is_known_from_the_first_event_on(tmp_path: Path) -> None:
     """The file that `covey profile` writes gives the curves."""
     stage = '{"sizes": [1, 4], "mean_s": [0.1, 0.2], "std_s": [0.0, 0.0], "cold_s": 0.0}'

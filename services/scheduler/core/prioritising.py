@@ -156,6 +156,11 @@ class Prioritised:
         self._started_at: dict[str, float] = {}
 
     @property
+    def rules(self) -> Rules:
+        """By which it goes."""
+        return self._rules
+
+    @property
     def devices(self) -> Mapping[int, Occupancy]:
         """For reading."""
         return self._devices
