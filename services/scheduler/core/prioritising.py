@@ -362,6 +362,9 @@ class Prioritised:
         while spent and spent[0][0] < now - self._rules.window_s:
             _, priority, seconds = spent.popleft()
             work_s[priority] -= seconds
+        if not spent:  # then it may have nobody to give way to, and what is left of the sums is rounding
+            work_s[:] = 0.0, 0.0
+            return self._rules.floor > 0.0
         return work_s[Priority.LOW] < self._rules.floor * sum(work_s)
 
     def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
