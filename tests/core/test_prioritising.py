@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,12 +50,18 @@ class Exact:
         return None
 
 
-def policy(devices: int = 1, rules: Rules | None = None, slowdowns: Slowdowns | None = None) -> Prioritised:
+def policy(
+    devices: int = 1, rules: Rules | None = None, slowdowns: Slowdowns | None = None, four_s: float = 0.0
+) -> Prioritised:
+    """`four_s`: what a batch of four of `long` takes, by its profile; two take half of that."""
     demand = Demand(0.5, 0.5, 0.5)
     profiles = {
         name: ModelProfile(LatencyTable((1,), (seconds,)), (1, 2, 4), (demand,) * 3, 0, 0)
         for name, seconds in SECONDS.items()
     }
+    if four_s:
+        curve = LatencyTable((1, 2, 4), (SECONDS["long"], four_s / 2, four_s))
+        profiles["long"] = replace(profiles["long"], curve=curve)
     return Prioritised(profiles, devices, slowdowns or Known(), Exact(), rules)
 
 
@@ -261,6 +268,46 @@ def test_low_gives_way_less_where_high_is_late_anyway(late: bool, expected: int)
             for launch in choice.launches:
                 one.ended(Report(launch.batch, 0.0, took_s, 0.0), now + took_s)
     assert len(ask(one, "long", LOW, 1.0, now + 0.006).launches) == expected
+
+
+def waits_s(rules: Rules) -> float:
+    """For how long LOW that has a second waits for the only slot, while HIGH requests come that could not; infinity:
+    to its end."""
+    one = policy(rules=rules)
+    for number in range(200):
+        now = number / 100
+        for launch in ask(one, "short", HIGH, 0.004, now).launches:
+            one.ended(Report(launch.batch, 0.0, 0.002, 0.0), now + 0.002)
+        now += 0.005
+        choice = ask(one, "long", LOW, 1.0, now, count=number == 99)
+        if choice.launches:
+            assert rules_of(choice) == [Rule.FITS]
+            return now - 0.995
+    return math.inf
+
+
+def test_low_that_is_kept_is_worth_more_the_longer_it_waits() -> None:
+    """It leaves the slot to HIGH as long as it has time, and less long by a higher rate of exchange; LOW that is not
+    kept does so for good."""
+    assert waits_s(Rules(slots=1, floor=0.0)) == math.inf
+    assert 0.7 < waits_s(Rules(slots=1, floor=0.0, keep_low=True)) < 0.98
+    assert 0.2 < waits_s(Rules(slots=1, floor=0.0, keep_low=True, exchange=3.0)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("keep_low", "four_s", "waited_s", "expected"),
+    [(True, 0.079, 0.0, 1), (True, 0.040, 0.0, 2), (True, 0.079, 0.6, 4), (False, 0.079, 0.0, 4)],
+)
+def test_low_that_is_kept_runs_in_batches_no_larger_than_saves_time(
+    keep_low: bool, four_s: float, waited_s: float, expected: int
+) -> None:
+    """Two that take no longer than one run at once, and four that take twice as long only where they have waited longer
+    than they have left."""
+    one = policy(rules=Rules(slots=1, keep_low=keep_low), four_s=four_s)
+    first = ask(one, "loud", LOW, 2.0)
+    ask(one, "long", LOW, 1.0, 0.001, count=4)
+    one.ended(Report(first.launches[0].batch, 0.0, 0.010, 0.0), 0.01 + waited_s)
+    assert started(one.choose(0.01 + waited_s)) == [("long", expected, LOW, 0)]
 
 
 def test_high_with_time_to_wait_leaves_the_last_slot_to_one_that_has_none() -> None:

@@ -4,9 +4,11 @@ HIGH and LOW wait in queues by deadline, one for each model and node of their da
 predicted to end first, what fetching its data from another node takes included, unless that makes a HIGH batch late
 which runs there; and where it would take a device's last slot though it has time to wait, it leaves it to those that
 have not. A LOW batch is let in only if it ends in time, if every batch beside it still does, and if the reserve
-remains: what it is likely to cost HIGH requests that arrive while it runs must be worth it (`reserving.py`). Of those
-that may start, the one with the most tasks for the time that they still need does. No kernel is ever interrupted, so
-what is let in has been chosen for good. Over a window LOW gets its floor, whatever comes.
+remains: what it is likely to cost HIGH requests that arrive while it runs must be worth it (`reserving.py`), by what
+HIGH misses anyway or, where LOW is kept, by how long it has waited (as MaxWeight weighs queues by their backlog:
+Tassiulas and Ephremides, 1992). Of those that may start, the one with the most tasks for the time that they still need
+does. No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor,
+whatever comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
@@ -45,6 +47,8 @@ from covey.services.scheduler.core.transfer import CopyCost
 SOON_S = 0.0001
 """Nobody wakes for less."""
 RETRY_S = 0.005
+SAVES = 0.05
+"""Share of the time for each task that a larger LOW batch has to save where LOW is kept: nothing interrupts it."""
 """How often LOW that was not let in asks again, if nothing ends before."""
 
 
@@ -59,6 +63,9 @@ class Rules(NamedTuple):
     no reserve."""
     missed_least: float = 0.01
     """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
+    keep_low: bool = False
+    """LOW gets all that it asks for, only later: whatever HIGH misses, a LOW task may make `exchange` HIGH ones late in
+    the mean, times the time that it has waited over what it has left. Until that is 1, its batches are small."""
     harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
     patience: float = 1.0
@@ -83,7 +90,8 @@ class Line:
     priority: Priority
     home: str
     """\"\": one device is as near to them as another."""
-    waiting: list[tuple[float, int]] = field(default_factory=list)
+    waiting: list[tuple[float, int, float]] = field(default_factory=list)
+    """(instant at which it has to have ended, number, instant of its arrival)"""
     follows_s: float = 0.0
     away_s: float = 0.0
     """Both of the last that came."""
@@ -91,6 +99,11 @@ class Line:
     @property
     def deadline(self) -> float:
         return self.waiting[0][0]
+
+    @property
+    def since(self) -> float:
+        """When the most urgent one came."""
+        return self.waiting[0][2]
 
     @property
     def urgency(self) -> tuple[float, float]:
@@ -168,7 +181,7 @@ class Prioritised:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line(request.model, request.priority, home)
-        insort(line.waiting, (request.ends_by, request.number))
+        insort(line.waiting, (request.ends_by, request.number, request.ready_at))
         line.follows_s, line.away_s = request.follows_s, request.away_s
         self._where[request.number] = line
         self._reserve.arrived(request, now)
@@ -239,7 +252,7 @@ class Prioritised:
             if line.deadline > now and (place := self._probed(line, now)) is not None:
                 launches.append(self._launch(line, place, Rule.PROBE, now))
                 continue
-            deadline, number = line.waiting.pop(0)
+            deadline, number, _ = line.waiting.pop(0)
             del self._where[number]
             if line.priority is Priority.HIGH:
                 self._reserve.settled(1, True)
@@ -337,23 +350,31 @@ class Prioritised:
         if not any(self._open(line) for line in lines):
             return None
         starved = self._is_starved(now)
-        harm_max = self._rules.exchange * self._reserve.worth(now, self._rules.missed_least)
+        by_missed = self._rules.exchange * self._reserve.worth(now, self._rules.missed_least)
         found: tuple[Line, Place, Rule] | None = None
         for line in lines:
             for number in self._open(line):
-                place = self._admitted(line, number, math.inf if starved else harm_max, now)
-                if place is not None and (found is None or _density(line, place) > _density(*found[:2])):
-                    found = line, place, Rule.FITS if place.harm <= harm_max * place.tasks else Rule.FLOOR
+                best = self._admitted(line, number, by_missed, starved, now)
+                if best is not None and (found is None or _density(line, best[0]) > _density(*found[:2])):
+                    found = line, *best
         return found
 
-    def _admitted(self, line: Line, number: int, harm_max: float, now: float) -> Place | None:
-        """The largest LOW batch that ends in time on a device and does no more harm for each of its tasks."""
-        for size in self._sizes(line):
+    def _admitted(
+        self, line: Line, number: int, by_missed: float, starved: bool, now: float
+    ) -> tuple[Place, Rule] | None:
+        """The largest LOW batch that ends in time on a device and does no more harm than its tasks are worth."""
+        sizes, worth = self._sizes(line), by_missed
+        if self._rules.keep_low:
+            pressed = (now - line.since) / (line.deadline - now)
+            worth = self._rules.exchange * pressed
+            if pressed < 1.0:
+                sizes = [size for size in sizes if _saves(self._profiles[line.model], size)]
+        for size in sizes:
             place = self._placed(line, number, size, now)
             if place is not None and place.spare_s >= 0.0:
                 harm = self._reserve.harm(number, place.load, place.promised_s, now)
-                if harm <= harm_max * place.tasks:
-                    return place._replace(harm=harm)
+                if starved or harm <= worth * place.tasks:
+                    return place._replace(harm=harm), Rule.FITS if harm <= worth * place.tasks else Rule.FLOOR
         return None
 
     def _is_starved(self, now: float) -> bool:
@@ -371,7 +392,7 @@ class Prioritised:
         device = self._devices[place.device]
         beside = device.loads
         deadline = line.deadline
-        numbers = tuple([number for _, number in line.waiting[: place.tasks]])
+        numbers = tuple([number for _, number, _ in line.waiting[: place.tasks]])
         del line.waiting[: place.tasks]
         self._close(line)
         for number in numbers:
@@ -396,3 +417,12 @@ def _rank(place: Place) -> tuple[bool, float, float]:
 def _density(line: Line, place: Place) -> float:
     """Tasks for each second that they hold a slot for, here and in what follows: the shortest work left goes first."""
     return place.tasks / (place.promised_s + line.follows_s)
+
+
+def _saves(profile: ModelProfile, size: int) -> bool:
+    """Whether a batch takes notably less time for each of its tasks than the next smaller one."""
+    smaller = [each for each in profile.sizes if each < size]
+    if not smaller:
+        return True
+    less = smaller[-1]
+    return profile.curve.mean_s(size) / size <= (1.0 - SAVES) * profile.curve.mean_s(less) / less

@@ -29,11 +29,11 @@ PROBE_S = 1.0
 """How long a stage may be taken for too slow before that is tried again."""
 
 
-def shared_devices(curves: Mapping[str, Curve]) -> Shared:
+def shared_devices(curves: Mapping[str, Curve], rules: Rules | None = None) -> Shared:
     """Nobody is there yet. `curves`: model -> how long it takes alone, of what was measured beforehand."""
     profiles: dict[str, ModelProfile] = {}
     slowdowns = Interference(profiles)
-    policy = Prioritised(profiles, 0, slowdowns, Promises(), Rules(probe_s=PROBE_S))
+    policy = Prioritised(profiles, 0, slowdowns, Promises(), (rules or Rules())._replace(probe_s=PROBE_S))
     return Shared(policy, profiles, curves)
 
 
