@@ -115,18 +115,22 @@ class Turn:
                 while arrived < len(self._requests) and self._requests[arrived].ready_at <= now:
                     self._policy.arrived(self._requests[arrived], now)
                     arrived += 1
-                for launch, seconds in self._ended:
-                    self._policy.ended(Report(launch.batch, 0.0, seconds, 0.0), now)
-                self._ended.clear()
+                self._report(now)
                 again_at = self._decide(group, now)
                 if arrived < len(self._requests):
                     again_at = min(again_at, self._requests[arrived].ready_at)
                 await self._wait(again_at)
+        self._report(self.now())
         return self._counted(profiles)
 
     def now(self) -> float:
         """By the policy's clock."""
         return self._lanes.clock.now() - self._zero
+
+    def _report(self, now: float) -> None:
+        for launch, seconds in self._ended:
+            self._policy.ended(Report(launch.batch, 0.0, seconds, 0.0), now)
+        self._ended.clear()
 
     def _decide(self, group: asyncio.TaskGroup, now: float) -> float:
         choice = self._policy.choose(now)

@@ -38,8 +38,8 @@ class SchedulerSettings:
 
     With `priorities`, what runs next on which worker is said by the policy of priorities, which predicts how long
     batches take beside one another; `priority_profile`, a file that `covey profile` has written, tells it how long
-    stages take alone, which it finds out by itself otherwise. `low_worth` is what LOW is worth to it: `kept`, or how many
-    HIGH events may be late for a LOW one where HIGH misses its deadlines. See docs/priorities.md.
+    stages take alone, which it finds out by itself otherwise. `low_worth` says what LOW is worth to it: `kept`, or how
+    many HIGH events may be late for a LOW one where HIGH misses its deadlines. See docs/priorities.md.
     """
 
     redis_url: str

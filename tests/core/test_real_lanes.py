@@ -145,6 +145,9 @@ def test_a_policy_runs_real_lanes_to_the_last_request() -> None:
             assert 0 < counted.low < sum([each.priority is Priority.LOW for each in requests])
             assert turn.now() > now + requests[-1].ready_at
             now = turn.now()
+        assert not policy.choose(now).launches
+        policy.arrived(requests[0], now)
+        assert policy.choose(now).launches, "a batch of the last turn still holds a slot"
 
     with_lanes(go)
 
