@@ -117,7 +117,7 @@ class OutcomeChecker:
         ended = self._ok.get(sent.scene, {})
         # What is read is kept from the admission on. Its gateway may have been stopped, or cut off from the leader, so
         # that later ticks of other gateways came and went before, and pushed out what it was to read (a known limit).
-        is_overtaken = any([tick > sent.tick and at < sent.admitted_at for tick, at in ended.items()])
+        is_overtaken = any(tick > sent.tick and at < sent.admitted_at for tick, at in ended.items())
         if self._leeway.volatile_lost or outcome.incomplete or is_overtaken:
             return
         for tick in range(sent.tick - 1, max(-1, sent.tick - 2 * HISTORY), -1):

@@ -223,6 +223,18 @@ def test_low_gets_its_floor_whatever_is_likely() -> None:
     assert found == {0.0: [], 0.05: [Rule.FLOOR]}
 
 
+def test_low_has_its_floor_of_a_window_in_which_nothing_ran() -> None:
+    """HIGH has come and may come again, but has left the device idle for a second: LOW takes it, though it may harm."""
+    found = {}
+    for floor in (0.0, 0.05):
+        one = policy(rules=Rules(slots=1, floor=floor, exchange=0.0))
+        for number in range(3):
+            choice = ask(one, "short", HIGH, 0.004, 0.01 * number)
+            one.ended(Report(choice.launches[0].batch, 0.0, 0.002, 0.0), 0.01 * number + 0.002)
+        found[floor] = rules_of(ask(one, "long", LOW, 9.0, 1.1))
+    assert found == {0.0: [], 0.05: [Rule.FLOOR]}
+
+
 def test_of_low_that_may_start_the_most_for_its_time_does() -> None:
     """Two short ones in 3 ms run before a long one of 20, though that one is more urgent."""
     one = policy(rules=Rules(slots=1))

@@ -286,6 +286,20 @@ def test_a_low_task_that_high_waits_for_runs_as_high() -> None:
     assert [late.outcomes[name].status for name in ("e0", "e1")] == [Status.OK, Status.OK]
 
 
+def test_who_can_not_make_what_one_lent_has_what_the_next_lends() -> None:
+    """Of two HIGH events that wait for a LOW one's state the first is lost: it still runs for the other, and before
+    LOW ones that came earlier."""
+    found = world(declaration=declared(1, needs=(Need("states", NeedKind.LATEST),)))
+    found.submit(frame(0, camera="other"))
+    found.submit(frame(1, LOW, 5.0), frame(2, LOW, 9.0, camera="mine"))
+    found.submit(frame(3, HIGH, 0.15, camera="mine"), frame(4, HIGH, 5.0, camera="mine"))
+    found.wait(0.2)
+    assert found.outcomes["e3"].reason is Reason.LATE
+    finish(found)
+    assert [task.event_id for _, batch in found.batches.values() for task in batch.tasks] == ["e2"]
+    assert runs(found) == [(0, HIGH, 1)]
+
+
 def test_a_stage_that_nobody_runs_ends_its_events() -> None:
     """After its patience the scheduler says that there is no worker, as with any other way to dispatch."""
     found = world(workers=0)

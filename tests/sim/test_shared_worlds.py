@@ -29,6 +29,11 @@ def test_no_promise_is_broken_by_priorities(kept_lanes: bool) -> None:
             pytest.fail(f"seed {1_000 + seed}: {error}")
 
 
+def test_low_does_not_wait_for_ever_on_idle_devices() -> None:
+    """HIGH has stopped coming, its last having come too late to be answered; LOW, on which HIGH waits, ends."""
+    short_world(2283, ways=Ways(priorities=True, kept_lanes=True))
+
+
 class Beside(NamedTuple):
     """What became of HIGH events beside LOW ones that would fill the device by themselves."""
 

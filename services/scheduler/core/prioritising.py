@@ -17,12 +17,9 @@ must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strai
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
-from operator import attrgetter
 from typing import NamedTuple
 
 from covey.model import Priority
@@ -40,6 +37,7 @@ from covey.services.scheduler.core.contention import (
     Slowdowns,
     Why,
 )
+from covey.services.scheduler.core.lines import Line, Lines
 from covey.services.scheduler.core.occupancy import Occupancy
 from covey.services.scheduler.core.reserving import Reserve
 from covey.services.scheduler.core.transfer import CopyCost
@@ -47,9 +45,9 @@ from covey.services.scheduler.core.transfer import CopyCost
 SOON_S = 0.0001
 """Nobody wakes for less."""
 RETRY_S = 0.005
+"""How often LOW that was not let in asks again, if nothing ends before."""
 SAVES = 0.05
 """Share of the time for each task that a larger LOW batch has to save where LOW is kept: nothing interrupts it."""
-"""How often LOW that was not let in asks again, if nothing ends before."""
 
 
 class Rules(NamedTuple):
@@ -80,35 +78,6 @@ class Rules(NamedTuple):
     probe_s: float = math.inf
     """A task that is predicted late even alone runs all the same, if nothing of its model has for so long: a prediction
     that is too long would keep itself alive."""
-
-
-@dataclass(slots=True)
-class Line:
-    """What waits of one model and priority whose data are on one node, by when they have to have ended."""
-
-    model: str
-    priority: Priority
-    home: str
-    """\"\": one device is as near to them as another."""
-    waiting: list[tuple[float, int, float]] = field(default_factory=list)
-    """(instant at which it has to have ended, number, instant of its arrival)"""
-    follows_s: float = 0.0
-    away_s: float = 0.0
-    """Both of the last that came."""
-
-    @property
-    def deadline(self) -> float:
-        return self.waiting[0][0]
-
-    @property
-    def since(self) -> float:
-        """When the most urgent one came."""
-        return self.waiting[0][2]
-
-    @property
-    def urgency(self) -> tuple[float, float]:
-        """By the deadlines of events; of one event, or several of one deadline, the rest goes before the beginning."""
-        return self.deadline + self.follows_s, self.follows_s
 
 
 class Place(NamedTuple):
@@ -145,9 +114,7 @@ class Prioritised:
         """(model, node) -> whether a device there runs it; found out when asked for."""
         for device in range(devices):
             self.joined(device, Slots(self._rules.slots, self._rules.slots, self._rules.slots))
-        self._lines: dict[tuple[Priority, str, str], Line] = {}
-        """Those in which something waits."""
-        self._where: dict[int, Line] = {}
+        self._lines = Lines()
         self._device_of: dict[int, int] = {}
         self._reserve = Reserve(slowdowns, margins, self._devices)
         self._numbers = count(1)
@@ -181,18 +148,13 @@ class Prioritised:
         self._has_devices.clear()
 
     def arrived(self, request: Request, now: float) -> None:
-        home = request.home if request.home and self._is_served(request.model, request.home) else ""
-        key = (request.priority, request.model, home)
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line(request.model, request.priority, home)
-        insort(line.waiting, (request.ends_by, request.number, request.ready_at))
-        line.follows_s, line.away_s = request.follows_s, request.away_s
-        self._where[request.number] = line
+        self._lines.add(request, request.home if self._is_served(request.model, request.home) else "")
         self._reserve.arrived(request, now)
 
     def _is_served(self, model: str, node: str) -> bool:
         """Whether some device of a node runs a model: else it is away from there everywhere."""
+        if not node:
+            return False
         found = self._has_devices.get((model, node))
         if found is None:
             found = any(device.node == node and device.runs(model) for device in self._devices.values())
@@ -200,15 +162,7 @@ class Prioritised:
         return found
 
     def gone(self, request: int, now: float) -> None:
-        line = self._where.pop(request, None)
-        if line is not None:
-            line.waiting = [each for each in line.waiting if each[1] != request]
-            self._close(line)
-
-    def _close(self, line: Line) -> None:
-        """Something has left a line: it goes with its last."""
-        if not line.waiting:
-            del self._lines[line.priority, line.model, line.home]
+        self._lines.remove(request)
 
     def ended(self, report: Report, now: float) -> None:
         device = self._devices[self._device_of.pop(report.batch)]
@@ -225,7 +179,7 @@ class Prioritised:
     def choose(self, now: float) -> Choice:
         drops: list[Drop] = []
         launches: list[Launch] = []
-        for line in list(self._lines.values()):
+        for line in self._lines.all():
             self._give_up(line, now, drops, launches)
         for find in (self._next_high, self._next_low):
             while (found := find(now)) is not None:
@@ -234,7 +188,7 @@ class Prioritised:
 
     def _again_at(self, now: float) -> float | None:
         """When something becomes hopeless, or LOW that was not let in may be: nobody else may come to ask."""
-        waiting = self._lines.values()
+        waiting = self._lines.all()
         if not waiting:
             return None
         again_at = min([line.deadline - self._alone_s(line) for line in waiting]) + SOON_S
@@ -257,12 +211,10 @@ class Prioritised:
             if line.deadline > now and (place := self._probed(line, now)) is not None:
                 launches.append(self._launch(line, place, Rule.PROBE, now))
                 continue
-            deadline, number, _ = line.waiting.pop(0)
-            del self._where[number]
+            rule = Rule.EXPIRED if line.deadline <= now else Rule.HOPELESS
             if line.priority is Priority.HIGH:
                 self._reserve.settled(1, True)
-            drops.append(Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s)))
-            self._close(line)
+            drops.extend([Drop(number, Why(rule, alone_s)) for number in self._lines.take(line, 1)])
 
     def _probed(self, line: Line, now: float) -> Place | None:
         """Where the head of a line runs though it is hopeless, if a probe is due and there is room for one."""
@@ -270,11 +222,6 @@ class Prioritised:
             return None
         places = (self._placed(line, number, 1, now) for number in self._open(line))
         return next((place for place in places if place is not None), None)
-
-    def _waiting(self, priority: Priority) -> list[Line]:
-        """The lines of a priority, the most urgent first."""
-        lines = [line for line in self._lines.values() if line.priority is priority]
-        return sorted(lines, key=attrgetter("urgency"))
 
     def _open(self, line: Line) -> list[int]:
         """The devices on which a batch of a line may start: away from its data only if that has a price."""
@@ -286,7 +233,7 @@ class Prioritised:
         ]
 
     def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
-        for line in self._waiting(Priority.HIGH):
+        for line in self._lines.of(Priority.HIGH):
             best: Place | None = None
             for number in self._open(line):
                 place = self._fitting(line, number, now)
@@ -351,7 +298,7 @@ class Prioritised:
         return False
 
     def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
-        lines = self._waiting(Priority.LOW)
+        lines = self._lines.of(Priority.LOW)
         if not any(self._open(line) for line in lines):
             return None
         starved = self._is_starved(now)
@@ -388,17 +335,16 @@ class Prioritised:
         while spent and spent[0][0] < now - self._rules.window_s:
             _, priority, seconds = spent.popleft()
             work_s[priority] -= seconds
+        if not spent:  # then it may have nobody to give way to, and what is left of the sums is rounding
+            work_s[:] = 0.0, 0.0
+            return self._rules.floor > 0.0
         return work_s[Priority.LOW] < self._rules.floor * sum(work_s)
 
     def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
         device = self._devices[place.device]
         beside = device.loads
         deadline = line.deadline
-        numbers = tuple([number for _, number, _ in line.waiting[: place.tasks]])
-        del line.waiting[: place.tasks]
-        self._close(line)
-        for number in numbers:
-            del self._where[number]
+        numbers = self._lines.take(line, place.tasks)
         batch = next(self._numbers)
         device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now, place.away_s)
         self._device_of[batch] = place.device

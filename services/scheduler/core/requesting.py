@@ -2,8 +2,8 @@
 
 A request: the stage is its model, the event gives priority and deadline, and its home and what being away from it adds
 are those of the ordinary dispatch. A task that others wait for behind its state
-has the urgency that they lend it, though never a deadline beyond its own; when it can't make what was lent, it is given
-back, for its own event may well be answered.
+has the urgency that they lend it, though never a deadline beyond its own; when it can't make what was lent, it has what
+the next of them lends, or its own, for its event and theirs may well be answered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from covey.services.scheduler.core.affinity import away_s
 from covey.services.scheduler.core.contention import Request
 from covey.services.scheduler.core.guessing import profile_of
 from covey.services.scheduler.core.shared import Shared
-from covey.services.scheduler.core.state import PipelinePlan, StagePlan, TaskState
+from covey.services.scheduler.core.state import HELD, PipelinePlan, StagePlan, TaskState
 from covey.services.scheduler.core.step import Step
 
 
@@ -73,10 +73,13 @@ def start(shared: Shared, task: TaskState) -> None:
 
 
 def give_back(step: Step, shared: Shared, task: TaskState) -> bool:
-    """Have a task that the policy has dropped wait under its own urgency; False: it had no other."""
-    own = task.cascade.urgency
-    if task.urgency == own:
+    """Have a task that the policy has dropped wait under the next urgency that it has of its own, or of those that wait
+    for its state; False: it has had none but its own."""
+    own, lost = task.cascade.urgency, task.urgency
+    if lost == own:
         return False
-    task.urgency = own
+    behind = step.state.lines[task.line].waiting if task.line is not None else []
+    lent = [each.urgency for *_, each in behind if each.phase is HELD]
+    task.urgency = min([own, *[urgency for urgency in lent if lost < urgency]])
     arrive(step, shared, task)
     return True
