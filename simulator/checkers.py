@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from covey.messages import LeaderJoined, RunBatch, Task
+from covey.messages import LeaderJoined, RunBatch, SubmitEvent, Task
 from covey.services.datastore.core.state import check_invariants as check_datastore
 from covey.services.gateway.core.commands import Deliver
 from covey.services.gateway.core.state import check_invariants as check_gateway
 from covey.services.scheduler.core.invariants import check_invariants as check_scheduler
+from covey.services.scheduler.core.stimuli import PeerSaid
 from covey.services.worker.core.stimuli import Received
 from covey.simulator.clients import Clients
 from covey.simulator.datastores import DatastoreProcess
@@ -55,6 +56,9 @@ class Checkers:
                     if not sent.is_open:
                         self.executions.forget(sent.id)
         elif isinstance(process, SchedulerProcess):
+            for stimulus in stimuli:
+                if isinstance(stimulus, PeerSaid) and isinstance(stimulus.message, SubmitEvent):
+                    self.outcomes.submitted(process, stimulus.message.event.id)
             self.executions.scheduled(process, stimuli, commands)
         elif isinstance(process, WorkerProcess):
             for stimulus in stimuli:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ class Sent:
     """What the gateway had been paused in all up to the moment when the event was sent."""
     payload: bytes
     priority: Priority
+    admitted_at: float = math.inf
+    """When a leader heard of it for the first time."""
     cancelled: bool = False
     answers: dict[int, tuple[float, Outcome] | None] = field(default_factory=dict)
     """Call -> when its outcome came, and which."""

@@ -12,6 +12,7 @@ from covey.errors import Reason, Status
 from covey.model import ObjectValue, Outcome
 from covey.simulator.clients import Clients, Sent
 from covey.simulator.gateways import GatewayProcess
+from covey.simulator.schedulers import SchedulerProcess
 from covey.simulator.violation import Violation
 from covey.simulator.workload import HISTORY, Member, Traffic, actors_of, is_present, members_of
 
@@ -44,6 +45,11 @@ class OutcomeChecker:
         """Scene -> tick -> when its event ended OK."""
         self.mixed = 0
         """Alerts made from two states, after a change of leader."""
+
+    def submitted(self, scheduler: SchedulerProcess, event: str) -> None:
+        """A leader hears of an event."""
+        sent = self._clients.sent[event]
+        sent.admitted_at = min(sent.admitted_at, scheduler.world.now)
 
     def delivered(self, gateway: GatewayProcess, call: int, outcome: Outcome) -> Sent:
         """An outcome reaches its client."""
@@ -108,10 +114,12 @@ class OutcomeChecker:
         ticks = member.ticks
         if list(ticks) != sorted(dict.fromkeys(ticks)) or ticks[-1:] != (sent.tick,) or len(ticks) > HISTORY:
             raise Violation(f"the history of {member.actor} at {sent.id} is {ticks}")
-        came_late = sent.gateway.paused_s > sent.paused_s  # later ticks may have pushed out what it was to read
-        if self._leeway.volatile_lost or outcome.incomplete or came_late:
-            return
         ended = self._ok.get(sent.scene, {})
+        # What is read is kept from the admission on. Its gateway may have been stopped, or cut off from the leader, so
+        # that later ticks of other gateways came and went before, and pushed out what it was to read (a known limit).
+        is_overtaken = any(tick > sent.tick and at < sent.admitted_at for tick, at in ended.items())
+        if self._leeway.volatile_lost or outcome.incomplete or is_overtaken:
+            return
         for tick in range(sent.tick - 1, max(-1, sent.tick - 2 * HISTORY), -1):
             if tick in ticks or (tick < ticks[0] and len(ticks) == HISTORY):
                 continue

@@ -1,12 +1,13 @@
 """What are prediction and two priorities worth on a full device?
 
-    python -m benchmarks.priority [--quick] [--cells PATTERN...] [--seeds A-B] [--list] [--hypercube N]
+    python -m benchmarks.priority [--quick] [--simulated] [--cells PATTERN...] [--seeds A-B] [--list]
     python -m benchmarks.priority --merge FILE...
+    python -m benchmarks.priority --hypercube N
 
 Shared devices in virtual time, with a hidden ground truth that no predictor has the form of, in every cell of
 `plan.py`: our policy against what others do, with and without preemption. Then predictors by one record of what ran
-beside what, and ours minus each of its parts. Prints every cell; the last line is one JSON object.
-What two CPU lanes of this machine do is measured by `python -m benchmarks.priority.real`. See benchmarks/README.md.
+beside what, and ours minus each of its parts; at last `benchmarks.priority.real`, two CPU lanes of this machine, unless
+only a part was asked for. Prints every cell; the last line is one JSON object. See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,7 +48,10 @@ def jobs_of(cells: Sequence[Cell], seeds: Sequence[int]) -> list[Job]:
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="four cells and two seeds, within some minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="four cells and two seeds, and three short real runs, within ten minutes"
+    )
+    parser.add_argument("--simulated", action="store_true", help="leave the lanes of this machine out")
     parser.add_argument("--cells", nargs="+", default=[], metavar="PATTERN", help="only these; * is anything")
     parser.add_argument("--seeds", default="", metavar="A-B", help="which (1-10; quick: 1-2)")
     parser.add_argument("--hypercube", type=int, default=0, metavar="N", help="N drawn cells instead; shows the worst")
@@ -82,7 +88,23 @@ def main() -> None:
         cells = sorted(cells, key=lambda cell: verdicts(found, [cell])[0]["drop_pp"])[:WORST]
     print("\n".join([*lines_of(found, cells), *verdict_lines(found, cells)]))
     predicted = predictors_of([cell for cell in PREDICTED if not options.hypercube], seeds)
-    print(json.dumps(summary_of(found, cells, predicted)))
+    is_part = options.simulated or options.cells or options.merge or options.hypercube
+    real = {} if is_part else measured_on_lanes(options.quick, options.out)
+    print(json.dumps({**summary_of(found, cells, predicted), **real}))
+
+
+def measured_on_lanes(quick: bool, out: Path) -> dict[str, Any]:
+    """The last line of `benchmarks.priority.real`, in a process of its own: torch is nothing to a simulation."""
+    command = [sys.executable, "-m", "benchmarks.priority.real", "--out", str(out), *(["--quick"] if quick else [])]
+    last = "{}"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        for line in child.stdout or ():
+            print(line, end="", flush=True)
+            last = line
+    if child.returncode:
+        raise SystemExit(child.returncode)
+    measured: dict[str, Any] = json.loads(last)
+    return measured
 
 
 def ran(jobs: Sequence[Job], processes: int, out: Path) -> list[Done]:

@@ -5,8 +5,9 @@
 Two lanes of the CPU engine, five torch models, this machine. First co-runs are recorded (`coruns.py`) and the time of
 each batch is foretold by every method (`real_predicting.py`). Then a policy is in charge of the lanes: ours against
 strict priority without a predictor, which believes the profile, and against the same with LOW in one lane at most; the
-same arrivals for all, one right after the other, in drawn order (`real_lanes.py`). Prints every run; the last line is
-one JSON object. Nothing else should run meanwhile: `others` is the share of the machine that other processes had.
+same arrivals for all, in short turns, in an order that is drawn for each (`real_lanes.py`). Prints every run; the last
+line is one JSON object. Nothing else should run meanwhile: `others` is the share of the machine that other processes
+had.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from benchmarks.priority.coruns import Lanes, profile_rows, record
 from benchmarks.priority.quiet import Quiet
-from benchmarks.priority.real_lanes import Figures, Run, Traffic, arrivals
+from benchmarks.priority.real_lanes import Counted, Figures, Traffic, Turn, arrivals, figures_of
 from benchmarks.priority.real_predicting import Recorded, judged, lines_of, profiles_of, read
 from benchmarks.priority.systems import ours
 from benchmarks.provenance import machine
@@ -44,22 +45,23 @@ TRAFFIC = Traffic(
     slack_s=0.004,
 )
 """Seven tenths of the lanes' time, each request by itself: with what interferes they are three quarters busy."""
-SECONDS, SCRIPTS, RUNS = 6.0, 60, 10
-QUICK_SECONDS, QUICK_SCRIPTS, QUICK_RUNS = 3.0, 16, 3
+TURNS, SECONDS, SCRIPTS, RUNS = 4, 4.0, 60, 10
+"""Turns of each policy in a run, and how long requests come in each."""
+QUICK_TURNS, QUICK_SCRIPTS, QUICK_RUNS = 1, 16, 3
 
-EQUAL_LOW = Rules(exchange=0.035, missed_least=1.0)
-"""What LOW is worth, whatever HIGH misses: seen on seeds 101 to 109 to leave LOW as much as `strict` does, for the
-question is what HIGH gains then. By the default rule LOW loses a quarter here, and HIGH gains three times as much."""
+KEPT = Rules(keep_low=True)
+"""LOW gets all that it asks for, as with `strict`: the question is what HIGH gains then. By the default rule LOW loses
+a quarter here."""
 
 Make = Callable[[Devices], PriorityPolicy]
 POLICIES: Mapping[str, Make] = {
     "strict": lambda devices: Clockwork(devices, Solo(devices.profiles), 2, strict=True),
     "strict, LOW in one lane": lambda devices: Clockwork(devices, Solo(devices.profiles), 2, strict=True, low_slots=1),
-    "ours": lambda devices: ours(rules=EQUAL_LOW).make(devices, Random(1)),
+    "ours": lambda devices: ours(rules=KEPT).make(devices, Random(1)),
 }
 
 
-async def deadlines(lanes: Lanes, recorded: Recorded, seeds: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+async def deadlines(lanes: Lanes, recorded: Recorded, seeds: Sequence[int], turns: int) -> list[dict[str, Any]]:
     """A row for each run of each policy."""
     profiles = profiles_of(await profile_rows(lanes))
     pairs = zip(recorded.coruns, recorded.is_new, strict=True)
@@ -67,14 +69,29 @@ async def deadlines(lanes: Lanes, recorded: Recorded, seeds: Sequence[int], seco
     devices = Devices(1, profiles, history)
     rows = []
     for seed in seeds:
-        requests = arrivals(TRAFFIC, profiles, seconds, Random(seed))
-        for name in Random(seed).sample(list(POLICIES), len(POLICIES)):
-            gc.collect()
-            quiet = Quiet(lanes.clock)
-            figures = await Run(lanes, POLICIES[name](devices), requests).play(profiles)
-            rows.append({"seed": seed, "policy": name, **figures._asdict(), "others": round(quiet.others(), 3)})
-            print(line_of(seed, name, figures, rows[-1]["others"]), flush=True)
+        quiet = Quiet(lanes.clock)
+        played = await in_turns(lanes, devices, turns, seed)
+        others = round(quiet.others(), 3)
+        for name, counted in played.items():
+            figures = figures_of(counted)
+            rows.append({"seed": seed, "policy": name, **figures._asdict(), "others": others})
+            print(line_of(seed, name, figures, others), flush=True)
     return rows
+
+
+async def in_turns(lanes: Lanes, devices: Devices, turns: int, seed: int) -> dict[str, list[Counted]]:
+    """One run: every policy takes so many turns."""
+    policies = {name: make(devices) for name, make in POLICIES.items()}
+    clocks = dict.fromkeys(POLICIES, 0.0)
+    played: dict[str, list[Counted]] = {name: [] for name in POLICIES}
+    for number in range(turns):
+        requests = arrivals(TRAFFIC, devices.profiles, SECONDS, Random(f"{seed}/{number}"))
+        for name in Random(f"{seed}/{number}/order").sample(list(POLICIES), len(POLICIES)):
+            gc.collect()
+            turn = Turn(lanes, policies[name], requests, clocks[name])
+            played[name].append(await turn.play(devices.profiles))
+            clocks[name] = turn.now()
+    return played
 
 
 def line_of(seed: int, name: str, figures: Figures, others: float) -> str:
@@ -134,7 +151,7 @@ async def measured(options: argparse.Namespace) -> dict[str, Any]:
             await record(lanes, file, QUICK_SCRIPTS if options.quick else SCRIPTS, seed=seeds[0])
         recorded = read(file)
         if options.only in ("", "deadlines"):
-            rows = await deadlines(lanes, recorded, seeds, QUICK_SECONDS if options.quick else SECONDS)
+            rows = await deadlines(lanes, recorded, seeds, QUICK_TURNS if options.quick else TURNS)
             with runs.open("w" if seeds[0] == 1 else "a") as out:
                 out.writelines([f"{json.dumps(row)}\n" for row in rows])
         rows = [json.loads(line) for line in runs.read_text().splitlines()] if runs.exists() else []

@@ -38,13 +38,22 @@ def up(
         typer.Option(help="What `covey profile` has measured: stages get lanes of their own, by load and objective."),
     ] = None,
     objective: Annotated[str, typer.Option(help="With a profile: such as 200ms, instead of the pipeline's own.")] = "",
+    priorities: Annotated[
+        bool,
+        typer.Option(
+            "--priorities", help="Devices are shared by HIGH and LOW events, by what they are predicted to do."
+        ),
+    ] = False,
 ) -> None:
     """Run a pipeline on this machine: datastores, a scheduler, workers and a gateway, until Ctrl-C."""
     if objective and profile is None:
         raise typer.BadParameter("--objective is what a pipeline with a --profile is provisioned for")
+    if priorities and profile is not None:
+        raise typer.BadParameter("--priorities shares devices, and with a --profile each stage has its own lanes")
     objective_s = seconds_of(objective) if objective else 0.0
     folder = Path("runs") / f"{datetime.fromtimestamp(wall_time_ns() / 1e9, UTC):%Y%m%d-%H%M%S}" / "logs"
     traced = {} if trace_to is None else {"COVEY_TRACE_TO": str(trace_to.absolute())}
+    shared = {"COVEY_PRIORITIES": "true"} if priorities else {}
 
     async def keep_up() -> None:
         provisioned = {} if profile is None else _provisioned(load_pipeline(app), profile, objective_s)
@@ -56,7 +65,7 @@ def up(
             listen=f"127.0.0.1:{port}",
             redis_url=redis_url,
             together=together,
-            settings={**traced, **provisioned},
+            settings={**traced, **provisioned, **shared},
         )
         await _keep_up(cluster, folder)
 

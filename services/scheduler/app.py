@@ -110,7 +110,7 @@ def shared_of(settings: SchedulerSettings) -> Shared | None:
         measured = read_profile(settings.priority_profile)
         scope = Scope(settings.tenant, measured.name)
         curves = {model_named(scope, name): each.table for name, each in measured.stages.items()}
-    return shared_devices(curves)
+    return shared_devices(curves, settings.rules)
 
 
 def provisioner_of(

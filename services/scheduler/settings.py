@@ -8,8 +8,12 @@ from pathlib import Path
 
 from covey.errors import InvalidArgument
 from covey.services.scheduler.core.policy import Policy, Routing
+from covey.services.scheduler.core.prioritising import Rules
 from covey.services.scheduler.core.provisioning import Rule
 from covey.services.scheduler.core.state import Limits
+
+KEPT = "kept"
+"""The worth of LOW by which it gets all that it asks for."""
 
 
 class EstimatorKind(enum.StrEnum):
@@ -34,7 +38,8 @@ class SchedulerSettings:
 
     With `priorities`, what runs next on which worker is said by the policy of priorities, which predicts how long
     batches take beside one another; `priority_profile`, a file that `covey profile` has written, tells it how long
-    stages take alone, which it finds out by itself otherwise. See docs/priorities.md.
+    stages take alone, which it finds out by itself otherwise. `low_worth` says what LOW is worth to it: `kept`, or how
+    many HIGH events may be late for a LOW one where HIGH misses its deadlines. See docs/priorities.md.
     """
 
     redis_url: str
@@ -61,6 +66,7 @@ class SchedulerSettings:
     replicas_max: int = 64
     priorities: bool = False
     priority_profile: Path | None = None
+    low_worth: str = str(Rules().exchange)
 
     @property
     def limits(self) -> Limits:
@@ -74,6 +80,19 @@ class SchedulerSettings:
         if not self.locality_weight >= 0 or self.copies < 1:
             raise InvalidArgument("COVEY_LOCALITY_WEIGHT is 0 or more, COVEY_COPIES 1 or more")
         return Policy(self.locality_weight, Routing(self.routing), self.balance, self.copies)
+
+    @property
+    def rules(self) -> Rules:
+        """Of the policy of priorities. Raises InvalidArgument for a worth of LOW that there is not."""
+        if self.low_worth == KEPT:
+            return Rules(keep_low=True)
+        try:
+            exchange = float(self.low_worth)
+        except ValueError:
+            exchange = -1.0
+        if not exchange >= 0.0:
+            raise InvalidArgument(f"COVEY_LOW_WORTH is {KEPT!r} or a number, 0 or more, not {self.low_worth!r}")
+        return Rules(exchange=exchange)
 
     @property
     def estimator_kind(self) -> EstimatorKind:

@@ -54,6 +54,16 @@ def test_four_side_by_side_all_end() -> None:
     assert sorted(ends)[0] == ends[0]
 
 
+def test_fetching_from_afar_comes_first_and_is_no_copy() -> None:
+    """It adds to the end, and disturbs nobody meanwhile; how long a copy takes is not learned from it."""
+    device = occupancy()
+    assert device.with_batch(A, 1, 0.0, 0.005) == pytest.approx([0.015])
+    device.begin(1, A, 1, 1.0, 0.0, 0.0, 0.005)
+    assert device.with_batch(A, 1, 0.0)[1] == pytest.approx(0.015)  # alone for 5 ms, then at half the speed
+    device.end(Report(1, 0.005, 0.010, 0.0), 0.015)
+    assert device.with_batch(A, 1, 0.015) == pytest.approx([0.025])
+
+
 def test_work_that_is_done_is_reckoned() -> None:
     """Half-way through, what is foreseen is what was foreseen at first."""
     device = occupancy()

@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -49,12 +50,18 @@ class Exact:
         return None
 
 
-def policy(devices: int = 1, rules: Rules | None = None, slowdowns: Slowdowns | None = None) -> Prioritised:
+def policy(
+    devices: int = 1, rules: Rules | None = None, slowdowns: Slowdowns | None = None, four_s: float = 0.0
+) -> Prioritised:
+    """`four_s`: what a batch of four of `long` takes, by its profile; two take half of that."""
     demand = Demand(0.5, 0.5, 0.5)
     profiles = {
         name: ModelProfile(LatencyTable((1,), (seconds,)), (1, 2, 4), (demand,) * 3, 0, 0)
         for name, seconds in SECONDS.items()
     }
+    if four_s:
+        curve = LatencyTable((1, 2, 4), (SECONDS["long"], four_s / 2, four_s))
+        profiles["long"] = replace(profiles["long"], curve=curve)
     return Prioritised(profiles, devices, slowdowns or Known(), Exact(), rules)
 
 
@@ -76,6 +83,68 @@ def started(choice: Choice) -> list[tuple[str, int, Priority, int]]:
 
 def rules_of(choice: Choice) -> list[Rule]:
     return [each.why.rule for each in (*choice.launches, *choice.drops)]
+
+
+AWAY_S = 0.005
+"""What fetching from another node adds."""
+
+
+def at_nodes(*nodes: str, away_s: float = AWAY_S) -> tuple[Prioritised, Callable[..., Choice]]:
+    """A device on each of these nodes; and how requests for data of a node arrive."""
+    found = policy(0)
+    for number, node in enumerate(nodes):
+        found.joined(number, Slots(), node=node)
+
+    def ask_at(home: str, model: str = "short", priority: Priority = HIGH, count: int = 1) -> Choice:
+        for _ in range(count):
+            found.arrived(Request(next(numbers), model, priority, 0.0, 1.0, 0.0, home, away_s), 0.0)
+        return found.choose(0.0)
+
+    return found, ask_at
+
+
+def test_of_two_equal_devices_the_one_with_the_data_is_chosen() -> None:
+    """For HIGH and LOW, and whichever of the two has them: the other would end later by what fetching adds."""
+    for home, priority in itertools.product(("a", "b"), (HIGH, LOW)):
+        _, ask_at = at_nodes("a", "b")
+        choice = ask_at(home, priority=priority)
+        assert started(choice) == [("short", 1, priority, "ab".index(home))]
+        assert choice.launches[0].why.predicted_s < AWAY_S
+
+
+def test_where_the_data_are_may_be_too_busy() -> None:
+    """Beside `loud` a task takes three times as long: fetching is quicker for a long task, and not for a short one."""
+    for model, expected in (("long", 0), ("short", 1)):
+        _, ask_at = at_nodes("a", "b")
+        assert started(ask_at("b", "loud", LOW)) == [("loud", 1, LOW, 1)]
+        choice = ask_at("b", model)
+        assert started(choice) == [(model, 1, HIGH, expected)]
+        away_s = AWAY_S if expected == 0 else 0.0
+        assert choice.launches[0].why.predicted_s >= SECONDS[model] + away_s
+
+
+def test_a_batch_is_of_one_home_where_there_are_devices() -> None:
+    """What two nodes hold runs on each; what nodes without a device hold is away everywhere, and runs together."""
+    found, _ = at_nodes("a", "b")
+    for home in ("a", "b", "c", "d"):
+        found.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0, 0.0, home, AWAY_S), 0.0)
+    assert sorted(started(found.choose(0.0))) == [("short", 1, HIGH, 0), ("short", 1, HIGH, 1), ("short", 2, HIGH, 0)]
+
+
+def test_a_home_whose_last_device_is_gone_is_no_home() -> None:
+    """What comes then runs together with what comes for others like it."""
+    found, _ = at_nodes("a", "b")
+    found.left(1)
+    for home in ("b", "c"):
+        found.arrived(Request(next(numbers), "short", HIGH, 0.0, 1.0, 0.0, home, AWAY_S), 0.0)
+    assert started(found.choose(0.0)) == [("short", 2, HIGH, 0)]
+
+
+def test_what_may_not_be_away_waits_for_its_home() -> None:
+    """A price of infinity: the idle device is no place for it."""
+    found, ask_at = at_nodes("a", "b", away_s=math.inf)
+    assert started(ask_at("b", "loud", count=8)) == [("loud", 4, HIGH, 1), ("loud", 4, HIGH, 1)]
+    assert started(ask_at("b")) == []
 
 
 def test_high_goes_where_it_ends_first() -> None:
@@ -154,6 +223,18 @@ def test_low_gets_its_floor_whatever_is_likely() -> None:
     assert found == {0.0: [], 0.05: [Rule.FLOOR]}
 
 
+def test_low_has_its_floor_of_a_window_in_which_nothing_ran() -> None:
+    """HIGH has come and may come again, but has left the device idle for a second: LOW takes it, though it may harm."""
+    found = {}
+    for floor in (0.0, 0.05):
+        one = policy(rules=Rules(slots=1, floor=floor, exchange=0.0))
+        for number in range(3):
+            choice = ask(one, "short", HIGH, 0.004, 0.01 * number)
+            one.ended(Report(choice.launches[0].batch, 0.0, 0.002, 0.0), 0.01 * number + 0.002)
+        found[floor] = rules_of(ask(one, "long", LOW, 9.0, 1.1))
+    assert found == {0.0: [], 0.05: [Rule.FLOOR]}
+
+
 def test_of_low_that_may_start_the_most_for_its_time_does() -> None:
     """Two short ones in 3 ms run before a long one of 20, though that one is more urgent."""
     one = policy(rules=Rules(slots=1))
@@ -187,6 +268,46 @@ def test_low_gives_way_less_where_high_is_late_anyway(late: bool, expected: int)
             for launch in choice.launches:
                 one.ended(Report(launch.batch, 0.0, took_s, 0.0), now + took_s)
     assert len(ask(one, "long", LOW, 1.0, now + 0.006).launches) == expected
+
+
+def waits_s(rules: Rules) -> float:
+    """For how long LOW that has a second waits for the only slot, while HIGH requests come that could not; infinity:
+    to its end."""
+    one = policy(rules=rules)
+    for number in range(200):
+        now = number / 100
+        for launch in ask(one, "short", HIGH, 0.004, now).launches:
+            one.ended(Report(launch.batch, 0.0, 0.002, 0.0), now + 0.002)
+        now += 0.005
+        choice = ask(one, "long", LOW, 1.0, now, count=number == 99)
+        if choice.launches:
+            assert rules_of(choice) == [Rule.FITS]
+            return now - 0.995
+    return math.inf
+
+
+def test_low_that_is_kept_is_worth_more_the_longer_it_waits() -> None:
+    """It leaves the slot to HIGH as long as it has time, and less long by a higher rate of exchange; LOW that is not
+    kept does so for good."""
+    assert waits_s(Rules(slots=1, floor=0.0)) == math.inf
+    assert 0.7 < waits_s(Rules(slots=1, floor=0.0, keep_low=True)) < 0.98
+    assert 0.2 < waits_s(Rules(slots=1, floor=0.0, keep_low=True, exchange=3.0)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("keep_low", "four_s", "waited_s", "expected"),
+    [(True, 0.079, 0.0, 1), (True, 0.040, 0.0, 2), (True, 0.079, 0.6, 4), (False, 0.079, 0.0, 4)],
+)
+def test_low_that_is_kept_runs_in_batches_no_larger_than_saves_time(
+    keep_low: bool, four_s: float, waited_s: float, expected: int
+) -> None:
+    """Two that take no longer than one run at once, and four that take twice as long only where they have waited longer
+    than they have left."""
+    one = policy(rules=Rules(slots=1, keep_low=keep_low), four_s=four_s)
+    first = ask(one, "loud", LOW, 2.0)
+    ask(one, "long", LOW, 1.0, 0.001, count=4)
+    one.ended(Report(first.launches[0].batch, 0.0, 0.010, 0.0), 0.01 + waited_s)
+    assert started(one.choose(0.01 + waited_s)) == [("long", expected, LOW, 0)]
 
 
 def test_high_with_time_to_wait_leaves_the_last_slot_to_one_that_has_none() -> None:

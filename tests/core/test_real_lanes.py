@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 from benchmarks.priority import coruns, real, real_predicting
 from benchmarks.priority.coruns import Lanes, Timed, overlaps
 from benchmarks.priority.lane_models import MODELS, SIZES, work_of
-from benchmarks.priority.real_lanes import Run, Traffic, arrivals
+from benchmarks.priority.real_lanes import Counted, Traffic, Turn, arrivals, figures_of
 from covey.clock import MonotonicClock
 from covey.model import Priority
 from covey.services.scheduler.core.contention import Load, Overlap
@@ -132,17 +132,31 @@ def test_arrivals_are_the_same_for_every_policy() -> None:
 
 
 def test_a_policy_runs_real_lanes_to_the_last_request() -> None:
-    """Everything is launched or dropped, and what came in time counts."""
+    """Everything is launched or dropped, what came in the middle of a turn counts, and the next goes on from there."""
     traffic = Traffic({"small": 0.05}, {"boxes": 0.1}, 1000.0, 1000.0, 10.0)
 
     async def go(lanes: Lanes) -> None:
-        requests = arrivals(traffic, PROFILES, 1.3, Random(7))
-        run = Run(lanes, Clockwork(Devices(1, PROFILES, []), Solo(PROFILES), 2, strict=True), requests)
-        figures = await run.play(PROFILES)
-        assert (figures.high_violations, figures.low_violations) == (0.0, 0.0)
-        assert figures.low_in_time_rate > 0.0
+        requests = arrivals(traffic, PROFILES, 1.9, Random(7))
+        policy, now = Clockwork(Devices(1, PROFILES, []), Solo(PROFILES), 2, strict=True), 0.0
+        for _ in range(2):
+            turn = Turn(lanes, policy, requests, now)
+            counted = await turn.play(PROFILES)
+            assert (counted.high_late, counted.low_late) == (0, 0)
+            assert 0 < counted.low < sum([each.priority is Priority.LOW for each in requests])
+            assert turn.now() > now + requests[-1].ready_at
+            now = turn.now()
+        assert not policy.choose(now).launches
+        policy.arrived(requests[0], now)
+        assert policy.choose(now).launches, "a batch of the last turn still holds a slot"
 
     with_lanes(go)
+
+
+def test_figures_are_of_all_turns_of_a_run() -> None:
+    """Requests count alike, whatever turn they came in, and seconds add up."""
+    found = figures_of([Counted(30, 3, 10, 0, 2.0, 3.0, 4.0, 4.0), Counted(10, 7, 10, 5, 1.0, 3.0, 6.0, 6.0)])
+
+    assert found == (0.25, 0.25, 40, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(("wins", "runs", "p"), [(10, 10, 0.00195), (9, 10, 0.02148), (5, 10, 1.0), (0, 10, 0.00195)])

@@ -51,6 +51,13 @@ class Seat(Occupancy):
         return [0.020]
 
 
+def test_what_is_late_by_itself_says_nothing_of_those_to_come() -> None:
+    """After one request whose deadline had passed when it came, a slot beside a LOW batch still makes nobody late."""
+    found, _ = reserve()
+    found.arrived(Request(0, "short", Priority.HIGH, 5.0, 4.0), 5.0)
+    assert found.harm(0, LONG, 0.020, 5.0) == 0.0
+
+
 def test_a_free_slot_beside_it_makes_nobody_late() -> None:
     """HIGH requests find the other slot."""
     found, _ = reserve()

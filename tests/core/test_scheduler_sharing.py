@@ -286,6 +286,20 @@ def test_a_low_task_that_high_waits_for_runs_as_high() -> None:
     assert [late.outcomes[name].status for name in ("e0", "e1")] == [Status.OK, Status.OK]
 
 
+def test_who_can_not_make_what_one_lent_has_what_the_next_lends() -> None:
+    """Of two HIGH events that wait for a LOW one's state the first is lost: it still runs for the other, and before
+    LOW ones that came earlier."""
+    found = world(declaration=declared(1, needs=(Need("states", NeedKind.LATEST),)))
+    found.submit(frame(0, camera="other"))
+    found.submit(frame(1, LOW, 5.0), frame(2, LOW, 9.0, camera="mine"))
+    found.submit(frame(3, HIGH, 0.15, camera="mine"), frame(4, HIGH, 5.0, camera="mine"))
+    found.wait(0.2)
+    assert found.outcomes["e3"].reason is Reason.LATE
+    finish(found)
+    assert [task.event_id for _, batch in found.batches.values() for task in batch.tasks] == ["e2"]
+    assert runs(found) == [(0, HIGH, 1)]
+
+
 def test_a_stage_that_nobody_runs_ends_its_events() -> None:
     """After its patience the scheduler says that there is no worker, as with any other way to dispatch."""
     found = world(workers=0)
@@ -388,6 +402,18 @@ def test_priorities_are_asked_for_and_exclude_provisioning(tmp_path: Path) -> No
     assert shared_of(replace(plain, priorities=True)) is not None
     with pytest.raises(InvalidArgument, match="COVEY_PRIORITIES and COVEY_PROFILE exclude one another"):
         shared_of(replace(plain, priorities=True, profile=tmp_path / "profile.json"))
+
+
+def test_a_setting_says_what_low_is_worth() -> None:
+    """A number is the rate of exchange, `kept` that LOW gets all that it asks for; anything else is refused."""
+    plain = SchedulerSettings("redis://", priorities=True)
+    for worth, exchange, keep_low in ((plain.low_worth, 0.3, False), ("2", 2.0, False), ("kept", 0.3, True)):
+        shared = shared_of(replace(plain, low_worth=worth))
+        assert shared is not None
+        assert (shared.policy.rules.exchange, shared.policy.rules.keep_low) == (exchange, keep_low)
+    for wrong in ("much", "-1", "nan"):
+        with pytest.raises(InvalidArgument, match="COVEY_LOW_WORTH is 'kept' or a number, 0 or more"):
+            shared_of(replace(plain, low_worth=wrong))
 
 
 def test_what_was_measured_beforehand_is_known_from_the_first_event_on(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.processes, pytest.mark.timeout(12
 
 APP = "benchmarks.priority.flood_app:app"
 FLOOD, QUESTIONS = 400, 20
-POLICY = {"COVEY_PRIORITIES": "true", "COVEY_LANES": "2", "COVEY_DEVICE": "cpu"}
+TWO_LANES = {"COVEY_LANES": "2", "COVEY_DEVICE": "cpu"}
 
 
 async def test_high_is_answered_in_a_flood_of_low_and_low_goes_on(tmp_path: Path) -> None:
     """Of four hundred jobs, far more than their deadline has room for, some are done while every question is answered;
     the trace says by which rule a question ran."""
     spans = tmp_path / "spans.jsonl"
-    options = ("--workers", "1", "--nodes", "1", "--trace-to", str(spans))
-    async with covey_up(APP, tmp_path, *options, variables=POLICY) as up:
+    options = ("--workers", "1", "--nodes", "1", "--priorities", "--trace-to", str(spans))
+    async with covey_up(APP, tmp_path, *options, variables=TWO_LANES) as up:
         async with covey.connect(up.address, "flood") as client, client.stream() as stream:
             jobs = [
                 await stream.send(f"/jobs/{number}", b"", deadline_s=6.0, priority=covey.Priority.LOW)
@@ -49,7 +49,12 @@ async def test_priorities_and_provisioned_lanes_exclude_one_another(tmp_path: Pa
     """The scheduler does not start, and says which two settings are at odds."""
     process = await asyncio.create_subprocess_exec(
         *(COVEY.parent / "python", "-m", "covey.services.scheduler"),
-        env={**POLICY, "COVEY_REDIS_URL": "redis://127.0.0.1:1", "COVEY_PROFILE": "p.json", "PYTHONPATH": str(ROOT)},
+        env={
+            "COVEY_PRIORITIES": "true",
+            "COVEY_REDIS_URL": "redis://127.0.0.1:1",
+            "COVEY_PROFILE": "p.json",
+            "PYTHONPATH": str(ROOT),
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -144,6 +144,7 @@ async def test_top_shows_the_mesh() -> None:
         (("get", "collisions", "/alerts/s/1", "--at", "soon"), 2, "a time is a number with"),
         (("pin", "collisions", "s", "node-1"), 2, "say where the mesh's Valkey is"),
         (("top", "--gateway", "127.0.0.1:1"), 1, "UNAVAILABLE"),
+        (("up", "a:b", "--priorities", "--profile", "p.json"), 2, "--priorities shares devices"),
     ],
 )
 async def test_a_mistake_is_a_sentence_and_an_exit_code(arguments: tuple[str, ...], code: int, sentence: str) -> None:

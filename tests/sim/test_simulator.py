@@ -62,6 +62,17 @@ def test_faults_in_a_long_run_are_survived() -> None:
     assert run.statuses["OK"] > 0.9 * len(run.clients.sent)
 
 
+def test_an_event_that_comes_late_is_excused_what_later_ones_pushed_out() -> None:
+    """A gateway is cut off from the leader for two seconds; by then another's ticks have filled the histories that its
+    own are to read from, and nothing kept them for an event of which no leader had heard."""
+    run = short_world(2189)
+
+    assert [incident.kind for incident in run.incidents] == ["cut_from_leader"]
+    late = run.clients.sent["s0.36"]
+    assert late.admitted_at > late.sent_at + 2.0
+    assert run.clients.sent["s0.59"].admitted_at < late.admitted_at
+
+
 def test_a_latency_table_goes_on_between_and_beyond_its_sizes() -> None:
     """Between two sizes it follows a line, and beyond the last the line of the last two."""
     table = LatencyTable((1, 4, 8), (0.010, 0.016, 0.020))

@@ -44,14 +44,17 @@ def starts_earliest(state: State, costs: Costs, head: TaskState, home: str, work
 
 def _start_away_s(state: State, costs: Costs, head: TaskState, worker: Worker, now: float) -> float:
     """What starting on a worker away from home costs, in seconds from now."""
-    added_s = state.policy.locality_weight * costs.added_away_s(head.plan.id)
-    return free_in_s(worker, costs, now) + added_s + imposed_s(state, costs, head, worker.node, now)
+    return (
+        free_in_s(worker, costs, now)
+        + away_s(state, costs, head.plan)
+        + imposed_s(state, costs, head, worker.node, now)
+    )
 
 
 def _yields(state: State, costs: Costs, head: TaskState, worker: Worker, now: float) -> bool:
     """Whether a batch leaves a free lane of its own home to the lines that live there, and starts elsewhere."""
     imposed = imposed_s(state, costs, head, worker.node, now)
-    if imposed <= state.policy.locality_weight * costs.added_away_s(head.plan.id):
+    if imposed <= away_s(state, costs, head.plan):
         return False
     others = [other for other in state.workers.values() if other.node != worker.node and other.runs(head.plan)]
     return any(_start_away_s(state, costs, head, other, now) < imposed for other in others)
@@ -59,12 +62,16 @@ def _yields(state: State, costs: Costs, head: TaskState, worker: Worker, now: fl
 
 def pays_together(state: State, costs: Costs, plan: StagePlan, size: int) -> bool:
     """Whether a task that joins a batch of so many away from its home saves more lane time than being away adds."""
-    weight = state.policy.locality_weight
-    if math.isinf(weight):
+    if math.isinf(state.policy.locality_weight):
         return False
     alone_s = costs.compute_s(plan.id, 1)
     saved_s = alone_s - (costs.compute_s(plan.id, size + 1) - costs.compute_s(plan.id, size))
-    return weight * costs.added_away_s(plan.id) < saved_s
+    return away_s(state, costs, plan) < saved_s
+
+
+def away_s(state: State, costs: Costs, plan: StagePlan) -> float:
+    """What being away from its data counts for with a batch of a stage, in seconds; not for a weight of infinity."""
+    return state.policy.locality_weight * costs.added_away_s(plan.id)
 
 
 def free_in_s(worker: Worker, costs: Costs, now: float) -> float:
@@ -125,12 +132,11 @@ def part_of(state: State, costs: Costs, plan: StagePlan, waiting: int, now: floa
 
     Who comes when all lanes are busy waits for the first of them: a part's time by the number of lanes and one.
     """
-    weight = state.policy.locality_weight
     together = min(waiting, plan.declaration.batch_max)
-    if together < 2 or math.isinf(weight):
+    if together < 2 or math.isinf(state.policy.locality_weight):
         return together
     idle = idle_lanes(state, plan)
-    added_s = weight * costs.added_away_s(plan.id)
+    added_s = away_s(state, costs, plan)
     all_lanes = lanes_of(state, plan)
     whole_s = costs.compute_s(plan.id, together)
     best, best_s = together, 0.0

@@ -52,7 +52,7 @@ def enqueue(step: Step, task: TaskState) -> None:
     if served is not None:
         return  # whatever its urgency: its pipeline's batcher chooses
     if shared is not None:
-        request(shared, task, step.now)
+        request(step, shared, task)
         return
     homes = step.state.queues.setdefault(task.plan.id, {})
     push(homes.setdefault(task.home, []), task)

@@ -116,6 +116,10 @@ class Request(NamedTuple):
     """Of its event."""
     follows_s: float = 0.0
     """What the rest of its event takes after it, at least: it has to end so long before the deadline."""
+    home: str = ""
+    """The node where what it reads is; \"\": it is the same everywhere."""
+    away_s: float = 0.0
+    """What reading and storing take more on another node, in seconds."""
 
     @property
     def ends_by(self) -> float:

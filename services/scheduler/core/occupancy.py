@@ -42,6 +42,8 @@ class Running:
     """At first: what `work_s` was."""
     predicted_s: float = 0.0
     """From its beginning to its end, as predicted when it began."""
+    away_s: float = 0.0
+    """That reading and storing take more than where its data are."""
 
 
 class Span(NamedTuple):
@@ -107,11 +109,13 @@ class Occupancy:
         chunk_bytes: int,
         slots: Slots = ALIKE,
         runs: Callable[[str], bool] = lambda model: True,
+        node: str = "",
     ) -> None:
-        """`runs`: whether it can run a model."""
+        """`runs`: whether it can run a model; `node`: where it is."""
         self.running: dict[int, Running] = {}
         self.slots = slots
         self.runs = runs
+        self.node = node
         self._profiles = profiles
         self._slowdowns = slowdowns
         self._queues = (CopyQueue(costs[0], chunk_bytes), CopyQueue(costs[1], chunk_bytes))
@@ -128,11 +132,14 @@ class Occupancy:
         """Whether a batch may start here."""
         return len(self.running) < self.slots.most and self.runs(model) and self.slots.have_room(self.loads, priority)
 
-    def with_batch(self, load: Load, tasks: int, now: float) -> list[float]:
-        """When everything here would have ended, copied back, were this batch to begin now: itself last."""
+    def with_batch(self, load: Load, tasks: int, now: float, away_s: float = 0.0) -> list[float]:
+        """When everything here would have ended, copied back, were this batch to begin now: itself last.
+
+        `away_s`: what reading and storing take more than where its data are; all of it before it computes.
+        """
         profile = self._profiles[load.model]
         copied_at = self._queues[0].ends_at(load.priority is Priority.HIGH, tasks * profile.bytes_in, now)
-        return self._ends(now, Fluid(load, copied_at, self._slowdowns.solo_s(load)), tasks)
+        return self._ends(now, Fluid(load, copied_at + away_s, self._slowdowns.solo_s(load)), tasks)
 
     def ends(self, now: float) -> list[float]:
         """When everything here will have ended, in the order of `running`."""
@@ -159,16 +166,27 @@ class Occupancy:
             free_at = ends[at] = max(ends[at], free_at) + out.cost.predict_s(copies[at])
         return ends
 
-    def begin(self, batch: int, load: Load, tasks: int, deadline: float, predicted_s: float, now: float) -> None:
+    def begin(
+        self,
+        batch: int,
+        load: Load,
+        tasks: int,
+        deadline: float,
+        predicted_s: float,
+        now: float,
+        away_s: float = 0.0,
+    ) -> None:
         """A batch is launched now."""
         self._advance(now)
         self._foreseen = (-1.0, [])
         size = tasks * self._profiles[load.model].bytes_in
         high = load.priority is Priority.HIGH
         waited = self._queues[0].all_until > now
-        copied_at = self._queues[0].add(high, size, now)
+        computes_at = self._queues[0].add(high, size, now) + away_s
         work_s = self._slowdowns.solo_s(load)
-        self.running[batch] = Running(batch, load, tasks, deadline, now, copied_at, work_s, waited, work_s, predicted_s)
+        self.running[batch] = Running(
+            batch, load, tasks, deadline, now, computes_at, work_s, waited, work_s, predicted_s, away_s
+        )
 
     def end(self, report: Report, now: float) -> tuple[Running, list[Overlap]]:
         """A batch has ended: what it was, and what has run beside it meanwhile."""
@@ -178,7 +196,7 @@ class Occupancy:
         computed_at = now - report.copy_out_s
         begins = computed_at - report.compute_s
         profile = self._profiles[ended.load.model]
-        if not ended.waited:
+        if not (ended.waited or ended.away_s):
             self._queues[0].cost.learn(ended.tasks * profile.bytes_in, report.copy_in_s)
         if len(self.running) == 0:
             self._queues[1].cost.learn(ended.tasks * profile.bytes_out, report.copy_out_s)

@@ -1,12 +1,14 @@
 """What runs next on devices that two priorities share?
 
-HIGH and LOW wait in queues by deadline, one for each model. A HIGH batch goes where it is predicted to end first,
-unless that makes a HIGH batch late which runs there; and where it would take a device's last slot though it has time
-to wait, it leaves it to those that have not. A LOW batch is let in only if it ends in time, if every batch beside it
-still does, and if the reserve remains: what it is likely to cost HIGH requests that arrive while it runs must be worth
-it (`reserving.py`). Of those that may start, the one with the most tasks for the time that they still need does. No
-kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor, whatever
-comes.
+HIGH and LOW wait in queues by deadline, one for each model and node of their data. A HIGH batch goes where it is
+predicted to end first, what fetching its data from another node takes included, unless that makes a HIGH batch late
+which runs there; and where it would take a device's last slot though it has time to wait, it leaves it to those that
+have not. A LOW batch is let in only if it ends in time, if every batch beside it still does, and if the reserve
+remains: what it is likely to cost HIGH requests that arrive while it runs must be worth it (`reserving.py`), by what
+HIGH misses anyway or, where LOW is kept, by how long it has waited (as MaxWeight weighs queues by their backlog:
+Tassiulas and Ephremides, 1992). Of those that may start, the one with the most tasks for the time that they still need
+does. No kernel is ever interrupted, so what is let in has been chosen for good. Over a window LOW gets its floor,
+whatever comes.
 
 Predictions are of the contention that will really be there (`interference.py`, `transfer.py`, `occupancy.py`), and what
 must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strait.
@@ -15,12 +17,9 @@ must hold must hold at a quantile (`promising.py`). Ours, in the spirit of Strai
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
-from operator import attrgetter
 from typing import NamedTuple
 
 from covey.model import Priority
@@ -38,6 +37,7 @@ from covey.services.scheduler.core.contention import (
     Slowdowns,
     Why,
 )
+from covey.services.scheduler.core.lines import Line, Lines
 from covey.services.scheduler.core.occupancy import Occupancy
 from covey.services.scheduler.core.reserving import Reserve
 from covey.services.scheduler.core.transfer import CopyCost
@@ -46,6 +46,8 @@ SOON_S = 0.0001
 """Nobody wakes for less."""
 RETRY_S = 0.005
 """How often LOW that was not let in asks again, if nothing ends before."""
+SAVES = 0.05
+"""Share of the time for each task that a larger LOW batch has to save where LOW is kept: nothing interrupts it."""
 
 
 class Rules(NamedTuple):
@@ -59,6 +61,9 @@ class Rules(NamedTuple):
     no reserve."""
     missed_least: float = 0.01
     """Share of HIGH that is taken to be late anyway, however few are: or LOW would be worth nothing."""
+    keep_low: bool = False
+    """LOW gets all that it asks for, only later: whatever HIGH misses, a LOW task may make `exchange` HIGH ones late in
+    the mean, times the time that it has waited over what it has left. Until that is 1, its batches are small."""
     harm_high_max: float = 0.05
     """Others of HIGH that a HIGH task may make late by filling a device, as long as it has time to wait."""
     patience: float = 1.0
@@ -75,26 +80,6 @@ class Rules(NamedTuple):
     that is too long would keep itself alive."""
 
 
-@dataclass(slots=True)
-class Line:
-    """What waits of one model and priority, by the instants at which they have to have ended."""
-
-    model: str
-    priority: Priority
-    waiting: list[tuple[float, int]] = field(default_factory=list)
-    follows_s: float = 0.0
-    """Of the last that came."""
-
-    @property
-    def deadline(self) -> float:
-        return self.waiting[0][0]
-
-    @property
-    def urgency(self) -> tuple[float, float]:
-        """By the deadlines of events; of one event, or several of one deadline, the rest goes before the beginning."""
-        return self.deadline + self.follows_s, self.follows_s
-
-
 class Place(NamedTuple):
     """A batch on a device, as predicted. Seconds from now."""
 
@@ -104,6 +89,7 @@ class Place(NamedTuple):
     predicted_s: float
     promised_s: float
     spare_s: float
+    away_s: float
     harm: float = 0.0
 
 
@@ -124,10 +110,11 @@ class Prioritised:
         self._rules = rules or Rules()
         self._costs = (CopyCost(), CopyCost())
         self._devices: dict[int, Occupancy] = {}
+        self._has_devices: dict[tuple[str, str], bool] = {}
+        """(model, node) -> whether a device there runs it; found out when asked for."""
         for device in range(devices):
             self.joined(device, Slots(self._rules.slots, self._rules.slots, self._rules.slots))
-        self._lines: dict[tuple[Priority, str], Line] = {}
-        self._where: dict[int, Line] = {}
+        self._lines = Lines()
         self._device_of: dict[int, int] = {}
         self._reserve = Reserve(slowdowns, margins, self._devices)
         self._numbers = count(1)
@@ -136,35 +123,46 @@ class Prioritised:
         self._started_at: dict[str, float] = {}
 
     @property
+    def rules(self) -> Rules:
+        """By which it goes."""
+        return self._rules
+
+    @property
     def devices(self) -> Mapping[int, Occupancy]:
         """For reading."""
         return self._devices
 
-    def joined(self, device: int, slots: Slots, runs: Callable[[str], bool] = lambda model: True) -> None:
-        """A device takes batches of what it `runs`, in the slots that it has, as far as the rules allow."""
+    def joined(
+        self, device: int, slots: Slots, runs: Callable[[str], bool] = lambda model: True, node: str = ""
+    ) -> None:
+        """A device of a node takes batches of what it `runs`, in the slots that it has, as far as the rules allow."""
         own = slots._replace(most=min(slots.most, self._rules.slots))
         chunk_bytes = self._rules.chunk_bytes
-        self._devices[device] = Occupancy(self._profiles, self._slowdowns, self._costs, chunk_bytes, own, runs)
+        self._devices[device] = Occupancy(self._profiles, self._slowdowns, self._costs, chunk_bytes, own, runs, node)
+        self._has_devices.clear()
 
     def left(self, device: int) -> None:
         """A device is gone, and what ran there."""
         for batch in self._devices.pop(device).running:
             del self._device_of[batch]
+        self._has_devices.clear()
 
     def arrived(self, request: Request, now: float) -> None:
-        key = (request.priority, request.model)
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line(request.model, request.priority)
-        insort(line.waiting, (request.ends_by, request.number))
-        line.follows_s = request.follows_s
-        self._where[request.number] = line
+        self._lines.add(request, request.home if self._is_served(request.model, request.home) else "")
         self._reserve.arrived(request, now)
 
+    def _is_served(self, model: str, node: str) -> bool:
+        """Whether some device of a node runs a model: else it is away from there everywhere."""
+        if not node:
+            return False
+        found = self._has_devices.get((model, node))
+        if found is None:
+            found = any(device.node == node and device.runs(model) for device in self._devices.values())
+            self._has_devices[model, node] = found
+        return found
+
     def gone(self, request: int, now: float) -> None:
-        line = self._where.pop(request, None)
-        if line is not None:
-            line.waiting = [each for each in line.waiting if each[1] != request]
+        self._lines.remove(request)
 
     def ended(self, report: Report, now: float) -> None:
         device = self._devices[self._device_of.pop(report.batch)]
@@ -181,9 +179,8 @@ class Prioritised:
     def choose(self, now: float) -> Choice:
         drops: list[Drop] = []
         launches: list[Launch] = []
-        for line in self._lines.values():
-            if line.waiting:
-                self._give_up(line, now, drops, launches)
+        for line in self._lines.all():
+            self._give_up(line, now, drops, launches)
         for find in (self._next_high, self._next_low):
             while (found := find(now)) is not None:
                 launches.append(self._launch(*found, now))
@@ -191,7 +188,7 @@ class Prioritised:
 
     def _again_at(self, now: float) -> float | None:
         """When something becomes hopeless, or LOW that was not let in may be: nobody else may come to ask."""
-        waiting = [line for line in self._lines.values() if line.waiting]
+        waiting = self._lines.all()
         if not waiting:
             return None
         again_at = min([line.deadline - self._alone_s(line) for line in waiting]) + SOON_S
@@ -214,11 +211,10 @@ class Prioritised:
             if line.deadline > now and (place := self._probed(line, now)) is not None:
                 launches.append(self._launch(line, place, Rule.PROBE, now))
                 continue
-            deadline, number = line.waiting.pop(0)
-            del self._where[number]
+            rule = Rule.EXPIRED if line.deadline <= now else Rule.HOPELESS
             if line.priority is Priority.HIGH:
                 self._reserve.settled(1, True)
-            drops.append(Drop(number, Why(Rule.EXPIRED if deadline <= now else Rule.HOPELESS, alone_s)))
+            drops.extend([Drop(number, Why(rule, alone_s)) for number in self._lines.take(line, 1)])
 
     def _probed(self, line: Line, now: float) -> Place | None:
         """Where the head of a line runs though it is hopeless, if a probe is due and there is room for one."""
@@ -227,17 +223,17 @@ class Prioritised:
         places = (self._placed(line, number, 1, now) for number in self._open(line))
         return next((place for place in places if place is not None), None)
 
-    def _waiting(self, priority: Priority) -> list[Line]:
-        """The lines of a priority in which something waits, the most urgent first."""
-        lines = [line for line in self._lines.values() if line.priority is priority and line.waiting]
-        return sorted(lines, key=attrgetter("urgency"))
-
     def _open(self, line: Line) -> list[int]:
-        """The devices on which a batch of a line may start."""
-        return [at for at, device in self._devices.items() if device.has_room(line.model, line.priority)]
+        """The devices on which a batch of a line may start: away from its data only if that has a price."""
+        anywhere = not line.home or math.isfinite(line.away_s)
+        return [
+            at
+            for at, device in self._devices.items()
+            if device.has_room(line.model, line.priority) and (anywhere or device.node == line.home)
+        ]
 
     def _next_high(self, now: float) -> tuple[Line, Place, Rule] | None:
-        for line in self._waiting(Priority.HIGH):
+        for line in self._lines.of(Priority.HIGH):
             best: Place | None = None
             for number in self._open(line):
                 place = self._fitting(line, number, now)
@@ -280,12 +276,13 @@ class Prioritised:
         device = self._devices[number]
         load = Load(line.model, size, line.priority)
         tasks = min(size, len(line.waiting))
-        ends = device.with_batch(load, tasks, now)
+        away_s = 0.0 if line.home in ("", device.node) else line.away_s
+        ends = device.with_batch(load, tasks, now, away_s)
         if self._rules.protect and self._makes_late(device, ends, line.priority, now):
             return None
         predicted_s = ends[-1] - now
         promised_s = predicted_s * self._margins.margin(load)
-        return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s)
+        return Place(number, load, tasks, predicted_s, promised_s, line.deadline - now - promised_s, away_s)
 
     def _makes_late(self, device: Occupancy, ends: Sequence[float], priority: Priority, now: float) -> bool:
         """Whether a batch that runs there would break its promise only if one of that priority joins it, and everything
@@ -301,27 +298,35 @@ class Prioritised:
         return False
 
     def _next_low(self, now: float) -> tuple[Line, Place, Rule] | None:
-        lines = self._waiting(Priority.LOW)
+        lines = self._lines.of(Priority.LOW)
         if not any(self._open(line) for line in lines):
             return None
         starved = self._is_starved(now)
-        harm_max = self._rules.exchange * self._reserve.worth(now, self._rules.missed_least)
+        by_missed = self._rules.exchange * self._reserve.worth(now, self._rules.missed_least)
         found: tuple[Line, Place, Rule] | None = None
         for line in lines:
             for number in self._open(line):
-                place = self._admitted(line, number, math.inf if starved else harm_max, now)
-                if place is not None and (found is None or _density(line, place) > _density(*found[:2])):
-                    found = line, place, Rule.FITS if place.harm <= harm_max * place.tasks else Rule.FLOOR
+                best = self._admitted(line, number, by_missed, starved, now)
+                if best is not None and (found is None or _density(line, best[0]) > _density(*found[:2])):
+                    found = line, *best
         return found
 
-    def _admitted(self, line: Line, number: int, harm_max: float, now: float) -> Place | None:
-        """The largest LOW batch that ends in time on a device and does no more harm for each of its tasks."""
-        for size in self._sizes(line):
+    def _admitted(
+        self, line: Line, number: int, by_missed: float, starved: bool, now: float
+    ) -> tuple[Place, Rule] | None:
+        """The largest LOW batch that ends in time on a device and does no more harm than its tasks are worth."""
+        sizes, worth = self._sizes(line), by_missed
+        if self._rules.keep_low:
+            pressed = (now - line.since) / (line.deadline - now)
+            worth = self._rules.exchange * pressed
+            if pressed < 1.0:
+                sizes = [size for size in sizes if _saves(self._profiles[line.model], size)]
+        for size in sizes:
             place = self._placed(line, number, size, now)
             if place is not None and place.spare_s >= 0.0:
                 harm = self._reserve.harm(number, place.load, place.promised_s, now)
-                if harm <= harm_max * place.tasks:
-                    return place._replace(harm=harm)
+                if starved or harm <= worth * place.tasks:
+                    return place._replace(harm=harm), Rule.FITS if harm <= worth * place.tasks else Rule.FLOOR
         return None
 
     def _is_starved(self, now: float) -> bool:
@@ -330,18 +335,18 @@ class Prioritised:
         while spent and spent[0][0] < now - self._rules.window_s:
             _, priority, seconds = spent.popleft()
             work_s[priority] -= seconds
+        if not spent:  # then it may have nobody to give way to, and what is left of the sums is rounding
+            work_s[:] = 0.0, 0.0
+            return self._rules.floor > 0.0
         return work_s[Priority.LOW] < self._rules.floor * sum(work_s)
 
     def _launch(self, line: Line, place: Place, rule: Rule, now: float) -> Launch:
         device = self._devices[place.device]
         beside = device.loads
         deadline = line.deadline
-        numbers = tuple([number for _, number in line.waiting[: place.tasks]])
-        del line.waiting[: place.tasks]
-        for number in numbers:
-            del self._where[number]
+        numbers = self._lines.take(line, place.tasks)
         batch = next(self._numbers)
-        device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now)
+        device.begin(batch, place.load, place.tasks, deadline, place.predicted_s, now, place.away_s)
         self._device_of[batch] = place.device
         self._started_at[line.model] = now
         work_s = self._slowdowns.solo_s(place.load)
@@ -360,3 +365,12 @@ def _rank(place: Place) -> tuple[bool, float, float]:
 def _density(line: Line, place: Place) -> float:
     """Tasks for each second that they hold a slot for, here and in what follows: the shortest work left goes first."""
     return place.tasks / (place.promised_s + line.follows_s)
+
+
+def _saves(profile: ModelProfile, size: int) -> bool:
+    """Whether a batch takes notably less time for each of its tasks than the next smaller one."""
+    smaller = [each for each in profile.sizes if each < size]
+    if not smaller:
+        return True
+    less = smaller[-1]
+    return profile.curve.mean_s(size) / size <= (1.0 - SAVES) * profile.curve.mean_s(less) / less

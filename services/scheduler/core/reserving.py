@@ -69,6 +69,8 @@ class Reserve:
         if request.priority is Priority.HIGH:
             load = Load(request.model, 1, Priority.HIGH)
             budget_s = self._budget_s(request, load, now)
+            if budget_s < self._slowdowns.solo_s(load):
+                return  # nothing makes it late that is not late by itself
             stream = self._streams.get(request.model)
             if stream is None:
                 stream = self._streams[request.model] = Stream(load, budget_s)

@@ -29,11 +29,11 @@ PROBE_S = 1.0
 """How long a stage may be taken for too slow before that is tried again."""
 
 
-def shared_devices(curves: Mapping[str, Curve]) -> Shared:
+def shared_devices(curves: Mapping[str, Curve], rules: Rules | None = None) -> Shared:
     """Nobody is there yet. `curves`: model -> how long it takes alone, of what was measured beforehand."""
     profiles: dict[str, ModelProfile] = {}
     slowdowns = Interference(profiles)
-    policy = Prioritised(profiles, 0, slowdowns, Promises(), Rules(probe_s=PROBE_S))
+    policy = Prioritised(profiles, 0, slowdowns, Promises(), (rules or Rules())._replace(probe_s=PROBE_S))
     return Shared(policy, profiles, curves)
 
 
@@ -52,7 +52,7 @@ def dispatch(step: Step, shared: Shared, drop: Drop) -> None:
 
 def _let_go(step: Step, shared: Shared, condemned: contention.Drop, drop: Drop) -> None:
     task = step.state.tasks.get(condemned.request)
-    if task is None or give_back(shared, task, step.now):  # it has fallen with another, or has time of its own
+    if task is None or give_back(step, shared, task):  # it has fallen with another, or has time of its own
         return
     reason = Reason.LATE if task.cascade.event.deadline <= step.now else Reason.PREDICTED_LATE
     task.why = condemned.why
@@ -67,14 +67,14 @@ def _start(step: Step, shared: Shared, launch: Launch) -> None:
     for task in open_tasks:
         start(shared, task)
         if task not in together:
-            arrive(shared, task, step.now)
+            arrive(step, shared, task)
     if not together:  # drops of this round have ended their cascades
         shared.policy.failed(launch.batch, step.now)
         return
     for task in together:
         task.why = launch.why
     worker = state.workers[launch.device]
-    away = together[0].home not in (worker.node, ANYWHERE)
+    away = any(task.home not in (worker.node, ANYWHERE) for task in together)
     batch = send_batch(step, worker, together, away)
     shared.running[batch.number] = launch
 
@@ -107,7 +107,7 @@ def take_report(step: Step, shared: Shared, batch: Batch, report: BatchReport) -
 def joined(shared: Shared, worker: Worker) -> None:
     """A worker is there: a device with as many slots as it has lanes for each priority, within the policy's rules."""
     slots = Slots(worker.lanes, worker.lanes - worker.low_lanes, worker.lanes - worker.high_lanes)
-    shared.policy.joined(worker.peer, slots, _runs(worker))
+    shared.policy.joined(worker.peer, slots, _runs(worker), worker.node)
 
 
 def _runs(worker: Worker) -> Callable[[str], bool]:
