@@ -33,9 +33,11 @@ from benchmarks.slo.plan import (
     CELLS,
     FEW_DEVICES,
     FEW_ONLY,
+    OUR_SETTINGS,
     OURS,
     QUICK,
     Cell,
+    asks_for_the_cost,
     asks_for_the_tail,
     chosen,
     headrooms_of,
@@ -133,9 +135,11 @@ def jobs_of(
 
 
 def runs_in_cell(name: str, system: System, cell: Cell) -> bool:
-    """Ablations run in some cells, and what is far behind on few devices."""
+    """Ablations run in some cells, settings where it is asked what they cost, and what is far behind on few devices."""
+    if name in OUR_SETTINGS:
+        return name == OURS or asks_for_the_cost(cell)
     if system.is_ours:
-        return name == OURS or cell in ABLATED
+        return cell in ABLATED
     return cell.devices == FEW_DEVICES or name not in FEW_ONLY
 
 

@@ -16,7 +16,21 @@ from benchmarks.slo.estimators import Doubling, judged
 from benchmarks.slo.hypercube import settings
 from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.loads import RANDOM_S, load_of
-from benchmarks.slo.plan import ABLATED, BURSTY, CELLS, OUR_HEADROOM, QUICK, STEADY, Cell, chosen, headrooms_of, turn_of
+from benchmarks.slo.plan import (
+    ABLATED,
+    BURSTY,
+    BUYING,
+    CELLS,
+    OUR_HEADROOM,
+    OUR_SETTINGS,
+    QUICK,
+    STEADY,
+    Cell,
+    asks_for_the_cost,
+    chosen,
+    headrooms_of,
+    turn_of,
+)
 from benchmarks.slo.reading import Point, at_cost, complete, cost_of
 from benchmarks.slo.report import lines_of, summary_of
 from benchmarks.slo.running import Done, Job, Places
@@ -131,6 +145,33 @@ def test_goodput_is_compared_at_our_cost_seed_by_seed() -> None:
     assert good.vs_best == pytest.approx(1.5)
     assert good.low == pytest.approx(1.5) == good.high
     assert good.saving_at_attainment is None
+
+
+def test_buying_reads_each_at_the_setting_that_costs_least() -> None:
+    """Ours may be swept through its reserve, in as many settings as others have headrooms."""
+    cell = Cell("chain3", "diurnal")
+    runs = [
+        run_of(system, cost, in_time=in_time, headroom=headroom, drops=True, cell=cell)
+        for system, headroom, cost, in_time in (
+            ("ours", OUR_HEADROOM, 800.0, 100),
+            ("ours with 0.25 in reserve", 1.0, 500.0, 100),
+            ("ours with 0.15 in reserve", 1.0, 400.0, 98),
+            ("nexus", 3.0, 900.0, 99),
+            ("reactive + pard", 3.0, 1000.0, 99),
+        )
+    ]
+    good = good_of(runs)
+
+    assert good is not None
+    assert good.cost == pytest.approx(450.0)
+    assert good.saving_at_attainment == pytest.approx(0.5)
+    assert good.saving_on_reactive == pytest.approx(0.55)
+    assert "ours with 0.25 in reserve" not in good.ratios
+    assert any("whoever knows the load beforehand" in line for line in lines_of({cell: runs}))
+    bought = [job for job in jobs_of(CELLS, [1], None, NOWHERE) if job.drops and asks_for_the_cost(job.cell)]
+    for each in {job.cell for job in bought}:
+        ours = [job for job in bought if job.cell == each and job.system in OUR_SETTINGS]
+        assert len(ours) == len(BUYING[each.load])
 
 
 def test_the_last_line_has_every_name() -> None:
