@@ -30,6 +30,7 @@ from benchmarks.slo import hypercube
 from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.plan import (
     ABLATED,
+    BEYOND,
     CELLS,
     FEW_DEVICES,
     FEW_ONLY,
@@ -63,7 +64,7 @@ def main() -> None:
     if options.read:
         tell(runs_in(options.read, places), None)
         return
-    cells = chosen(options.cells, QUICK if options.quick and not options.cells else CELLS)
+    cells = chosen(options.cells, (*CELLS, *BEYOND) if options.cells else QUICK if options.quick else CELLS)
     if options.pipeline is not None:
         cells = [Cell(options.pipeline.stem, options.arrivals.stem, Objective.MEDIUM, options.devices)]
     if not cells:
@@ -128,7 +129,7 @@ def jobs_of(
         for drops, systems in ((False, UNDROPPED), (True, DROPPING))
         if drops or asks_for_the_tail(cell)
         for system, each in systems.items()
-        if cell not in CELLS or runs_in_cell(system, each, cell)
+        if places.pipeline is not None or runs_in_cell(system, each, cell)
         for headroom in headrooms or headrooms_of(cell, system, drops)
     ]
     return sorted(jobs, key=lambda job: turn_of(job.cell, job.drops, job.seed))

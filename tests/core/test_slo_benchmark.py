@@ -18,6 +18,7 @@ from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.loads import RANDOM_S, load_of
 from benchmarks.slo.plan import (
     ABLATED,
+    BEYOND,
     BURSTY,
     BUYING,
     CELLS,
@@ -71,9 +72,10 @@ def test_the_cells_are_few_and_distinct() -> None:
     assert len(BURSTY) == 9
     assert all(cell in CELLS for cell in QUICK)
     assert chosen(["chain3/step/*/8"], CELLS) == [Cell("chain3", "step", devices=8)]
+    assert not set(BEYOND) & set(CELLS)
 
 
-@pytest.mark.parametrize("name", ["step", "mmpp", "diurnal", "overload"])
+@pytest.mark.parametrize("name", ["step", "surge", "mmpp", "diurnal", "overload"])
 def test_loads_begin_at_the_rate_that_they_say(name: str) -> None:
     """Provisioners are told of it, so a wrong one would have them begin unprepared."""
     load = load_of(name, 1000.0, Path("nowhere"))
@@ -168,7 +170,9 @@ def test_buying_reads_each_at_the_setting_that_costs_least() -> None:
     assert good.saving_on_reactive == pytest.approx(0.55)
     assert "ours with 0.25 in reserve" not in good.ratios
     assert any("whoever knows the load beforehand" in line for line in lines_of({cell: runs}))
-    bought = [job for job in jobs_of(CELLS, [1], None, NOWHERE) if job.drops and asks_for_the_cost(job.cell)]
+    bought = [
+        job for job in jobs_of((*CELLS, *BEYOND), [1], None, NOWHERE) if job.drops and asks_for_the_cost(job.cell)
+    ]
     for each in {job.cell for job in bought}:
         ours = [job for job in bought if job.cell == each and job.system in OUR_SETTINGS]
         assert len(ours) == len(BUYING[each.load])
