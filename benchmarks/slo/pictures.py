@@ -294,18 +294,18 @@ def drops_by_stage(found: Found) -> Any:
     if not panels:
         return None
     figure, axes = _grid(len(panels), 2, 2.15, sharey=True)
+    names = rivals([run.job.system for _, runs in panels for run in runs], drops=True)
     for each, (cell, runs) in zip(axes, panels, strict=True):
         systems = by_system(runs)
-        names = rivals(list(systems), drops=True)
         stages = list(runs[0].figures.dropped)
         shades = plt.get_cmap("cividis")([0.2 + 0.7 * at / max(len(stages) - 1, 1) for at in range(len(stages))])
         before = [0.0] * len(names)
         for stage, shade in zip(stages, shades, strict=True):
-            lengths = [
-                100
-                * statistics.fmean([run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems[name]])
+            shares = [
+                [run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems.get(name, ())]
                 for name in names
             ]
+            lengths = [100 * statistics.fmean(each) if each else 0.0 for each in shares]
             each.barh(names, lengths, left=before, color=shade, height=0.7, label=stage)
             before = [start + length for start, length in zip(before, lengths, strict=True)]
         each.set_ylim(len(names) - 0.4, -0.6)
