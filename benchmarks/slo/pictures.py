@@ -305,7 +305,7 @@ def drops_by_stage(found: Found) -> Any:
                 [run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems.get(name, ())]
                 for name in names
             ]
-            lengths = [100 * statistics.fmean(each) if each else 0.0 for each in shares]
+            lengths = [100 * statistics.fmean(of_one) if of_one else 0.0 for of_one in shares]
             each.barh(names, lengths, left=before, color=shade, height=0.7, label=stage)
             before = [start + length for start, length in zip(before, lengths, strict=True)]
         each.set_ylim(len(names) - 0.4, -0.6)
