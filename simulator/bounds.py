@@ -1,4 +1,4 @@
-"""What no provisioner and no batcher can beat: the rate that devices carry when they never wait.
+"""What no provisioner and no batcher can beat: the rate that devices carry when they never wait, and what events cost.
 
 Under steady overload a device can be kept busy with the largest batches whose running alone, along every path, fits the
 objective; an event then costs some device-seconds, and no system answers more events than the devices have of these.
@@ -25,6 +25,15 @@ def event_device_s(pipeline: Pipeline) -> float:
     tasks = visits(pipeline, pipeline.fan_outs)
     costs = {stage: [tasks[stage] * seconds for seconds in of] for stage, of in least.items()}
     return sum(costs[stage][slots] for stage, slots in _split(pipeline, costs).items())
+
+
+def least_device_s(pipeline: Pipeline, events: float, seconds: float) -> float:
+    """Device-seconds that so many events within so many seconds cost at least, whoever knows beforehand when they come.
+
+    That is their own work, at the batches that cost least, or one replica of each stage for all the time; that devices
+    start before they serve, wait for batches and are idle at times comes on top.
+    """
+    return max(events * event_device_s(pipeline), len(pipeline.stages) * seconds)
 
 
 def capacity(pipeline: Pipeline, devices: int) -> float:

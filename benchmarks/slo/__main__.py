@@ -30,12 +30,15 @@ from benchmarks.slo import hypercube
 from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.plan import (
     ABLATED,
+    BEYOND,
     CELLS,
     FEW_DEVICES,
     FEW_ONLY,
+    OUR_SETTINGS,
     OURS,
     QUICK,
     Cell,
+    asks_for_the_cost,
     asks_for_the_tail,
     chosen,
     headrooms_of,
@@ -61,7 +64,7 @@ def main() -> None:
     if options.read:
         tell(runs_in(options.read, places), None)
         return
-    cells = chosen(options.cells, QUICK if options.quick and not options.cells else CELLS)
+    cells = chosen(options.cells, (*CELLS, *BEYOND) if options.cells else QUICK if options.quick else CELLS)
     if options.pipeline is not None:
         cells = [Cell(options.pipeline.stem, options.arrivals.stem, Objective.MEDIUM, options.devices)]
     if not cells:
@@ -126,16 +129,18 @@ def jobs_of(
         for drops, systems in ((False, UNDROPPED), (True, DROPPING))
         if drops or asks_for_the_tail(cell)
         for system, each in systems.items()
-        if cell not in CELLS or runs_in_cell(system, each, cell)
+        if places.pipeline is not None or runs_in_cell(system, each, cell)
         for headroom in headrooms or headrooms_of(cell, system, drops)
     ]
     return sorted(jobs, key=lambda job: turn_of(job.cell, job.drops, job.seed))
 
 
 def runs_in_cell(name: str, system: System, cell: Cell) -> bool:
-    """Ablations run in some cells, and what is far behind on few devices."""
+    """Ablations run in some cells, settings where it is asked what they cost, and what is far behind on few devices."""
+    if name in OUR_SETTINGS:
+        return name == OURS or asks_for_the_cost(cell)
     if system.is_ours:
-        return name == OURS or cell in ABLATED
+        return cell in ABLATED
     return cell.devices == FEW_DEVICES or name not in FEW_ONLY
 
 

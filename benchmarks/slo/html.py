@@ -246,7 +246,8 @@ SYSTEMS_TOLD = "Every system, read at our device-seconds."
 DROPS_TOLD = """Under steady overload, a third more than the devices carry: at which stage each system drops. What is
 dropped late has cost the stages before."""
 BUYING_TOLD = "The least cost, and the highest rate, at which 99 % of the events are in time (dotted)."
-ATTAINMENT_TOLD = "The share in time over cost, as headrooms are swept; higher and further left is better."
+ATTAINMENT_TOLD = """The share in time over cost, as headrooms are swept, and ours through what it keeps in reserve;
+higher and further left is better."""
 RATES_TOLD = "Steady loads on 8 devices, all of them up."
 ESTIMATORS_TOLD = """True is what was offered, led through the fan-outs: what a stage would have had to do had it all
 come through. The error ahead is that of one cold start later; who knows the present exactly has it, too, for loads

@@ -22,6 +22,8 @@ SETTLE_S = 4.0
 STEP_S = ((10.0, LOW), (14.0, HIGH), (12.0, LOW))
 """Seconds and shares, after it has settled at the first share. A cold start is 5 s: at its height a step lasts long
 enough for two stages to grow one after the other, and for what they find waiting to be worked off."""
+SURGE_S = ((10.0, 0.0125), (30.0, 0.125), (12.0, 0.0125))
+"""The same of `surge`, which jumps tenfold where there are devices for eight times as much."""
 BURSTS = ((12.0, LOW), (8.0, HIGH))
 """Mean seconds and shares of the phases of `mmpp`."""
 RANDOM_S = 40.0
@@ -39,10 +41,10 @@ STEADY_S = 20.0
 def load_of(name: str, capacity: float, data: Path) -> Load:
     """A load by its name, for devices that carry `capacity` events a second. Raises OSError where its trace is not."""
     match name:
-        case "step":
-            phases = [(SETTLE_S, STEP_S[0][1]), *STEP_S]
-            rates = [(seconds, share * capacity) for seconds, share in phases]
-            measured_s = sum(seconds for seconds, _ in STEP_S)
+        case "step" | "surge":
+            phases = STEP_S if name == "step" else SURGE_S
+            rates = [(seconds, share * capacity) for seconds, share in ((SETTLE_S, phases[0][1]), *phases)]
+            measured_s = sum(seconds for seconds, _ in phases)
             return Load(rates[0][1], lambda rng, start: steps(rates, rng, start), SETTLE_S, measured_s)
         case "mmpp":
             bursts = [(seconds, share * capacity) for seconds, share in BURSTS]

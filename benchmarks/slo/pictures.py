@@ -24,7 +24,7 @@ from benchmarks.slo.reading import ATTAINED, by_system, complete, curve, goodput
 from benchmarks.slo.report import Found
 from benchmarks.slo.running import Done
 from benchmarks.slo.systems import DROPPING, UNDROPPED
-from benchmarks.slo.verdicts import good_of, tail_of
+from benchmarks.slo.verdicts import good_of, our_settings, tail_of
 
 INK, FAINT, GRID = "#1f2328", "#8b8f96", "#dcdde0"
 BLUE, ORANGE, GREEN, RED, PINK, SKY, BROWN = (
@@ -197,7 +197,7 @@ def cost_and_attainment(found: Found) -> Any:
     panels = []
     for cell, runs in found.items():
         chosen = complete([run for run in runs if run.job.drops])
-        if len(curve(by_system(chosen).get(OURS, []), goodput)) > 1:
+        if len(curve(our_settings(chosen), goodput)) > 1:
             panels.append((cell, chosen))
     figure, axes = _curves(panels, drops=True)
     for each in axes:
@@ -213,7 +213,8 @@ def _curves(panels: Sequence[tuple[Cell, Sequence[Done]]], drops: bool) -> tuple
     for each, (cell, runs) in zip(axes, panels, strict=True):
         systems = by_system(runs)
         for name in reversed(rivals(list(systems), drops)):
-            points = curve(systems[name], goodput if drops else tail_s)
+            swept = our_settings(runs) if drops and name == OURS else systems[name]
+            points = curve(swept, goodput if drops else tail_s)
             costs = [point.device_s for point in points]
             values = [100 * point.value if drops else point.value for point in points]
             look = look_of(name)
@@ -293,18 +294,18 @@ def drops_by_stage(found: Found) -> Any:
     if not panels:
         return None
     figure, axes = _grid(len(panels), 2, 2.15, sharey=True)
+    names = rivals([run.job.system for _, runs in panels for run in runs], drops=True)
     for each, (cell, runs) in zip(axes, panels, strict=True):
         systems = by_system(runs)
-        names = rivals(list(systems), drops=True)
         stages = list(runs[0].figures.dropped)
         shades = plt.get_cmap("cividis")([0.2 + 0.7 * at / max(len(stages) - 1, 1) for at in range(len(stages))])
         before = [0.0] * len(names)
         for stage, shade in zip(stages, shades, strict=True):
-            lengths = [
-                100
-                * statistics.fmean([run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems[name]])
+            shares = [
+                [run.figures.dropped[stage] / max(run.figures.offered, 1) for run in systems.get(name, ())]
                 for name in names
             ]
+            lengths = [100 * statistics.fmean(of_one) if of_one else 0.0 for of_one in shares]
             each.barh(names, lengths, left=before, color=shade, height=0.7, label=stage)
             before = [start + length for start, length in zip(before, lengths, strict=True)]
         each.set_ylim(len(names) - 0.4, -0.6)

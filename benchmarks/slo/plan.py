@@ -45,6 +45,9 @@ CELLS = (
     *STEADY,
 )
 """40, of at most 40."""
+BEYOND = (Cell("chain3", "surge", devices=128),)
+"""None of the 40, and named after they had run: what 99 % in time cost where devices are plentiful. Runs if it is asked
+for, and is reported apart."""
 QUICK = (
     Cell("chain3", "step", devices=8),
     Cell("chain5", "step", devices=8),
@@ -74,8 +77,18 @@ HEADROOMS: Mapping[str, tuple[float, ...]] = {
 on development seeds to come to both, or as near as it gets. With everything on the first two: no tail is asked for."""
 OF_ABLATIONS = (OUR_HEADROOM, 1.6)
 """Without a part ours may cost less: then it has headroom instead, to be compared at our cost."""
-BUYING = (1.1, 1.8, 3.0)
-"""What everybody is swept through where it is asked what 99 % in time cost."""
+BUYING: Mapping[str, tuple[float, ...]] = {
+    "diurnal": (1.1, 1.45, 1.8, 3.0),
+    "step": (1.1, 1.8, 2.4, 3.0),
+    "surge": (4.0, 5.0, 6.0, 9.0),
+}
+"""By load: what the others are swept through where it is asked what 99 % in time cost; close where they come to it."""
+OUR_SETTINGS: Mapping[str, tuple[float, ...]] = {
+    "ours": (1.0, OUR_HEADROOM),
+    "ours with 0.25 in reserve": (1.0,),
+    "ours with 0.15 in reserve": (1.0,),
+}
+"""As many for ours: systems and headrooms. Its reserve is what it buys with; below 1 a headroom means nothing to it."""
 SEEDS_FIRST = 3
 FEW_ONLY = ("reactive", "reactive + clipper")
 """Systems that were far behind all others on development seeds, and run on few devices only, where a run is cheap."""
@@ -94,12 +107,12 @@ DEVELOPMENT_SEEDS = (101, 102)
 
 def asks_for_the_tail(cell: Cell) -> bool:
     """Nothing is asked of it under steady overload, where nobody has one, and under a steady load."""
-    return cell.load != "overload" and cell not in STEADY
+    return cell.load != "overload" and cell not in (*STEADY, *BEYOND)
 
 
 def asks_for_the_cost(cell: Cell) -> bool:
     """Of 99 % in time: where they can be had without all devices all the time."""
-    return cell.load == "diurnal" or (cell.load == "step" and cell.devices == FEW_DEVICES)
+    return cell.load == "diurnal" or (cell.load == "step" and cell.devices == FEW_DEVICES) or cell in BEYOND
 
 
 def headrooms_of(cell: Cell, system: str, drops: bool) -> tuple[float, ...]:
@@ -108,10 +121,13 @@ def headrooms_of(cell: Cell, system: str, drops: bool) -> tuple[float, ...]:
         return (OUR_HEADROOM,)
     if cell in STEADY:
         return (ALL_DEVICES,)
+    if drops and asks_for_the_cost(cell):
+        if system in OUR_SETTINGS:
+            return OUR_SETTINGS[system]
+        if not system.startswith(OURS):
+            return BUYING[cell.load]
     if system != OURS and system.startswith(OURS):
         return OF_ABLATIONS[:1] if drops else OF_ABLATIONS
-    if drops and asks_for_the_cost(cell):
-        return BUYING
     return HEADROOMS[system.split()[0]][: 2 if drops else None]
 
 

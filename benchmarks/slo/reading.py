@@ -38,13 +38,13 @@ def goodput(figures: Figures) -> float:
 
 
 def curve(runs: Iterable[Done], value: Value) -> list[Point]:
-    """A system's points in order of cost."""
-    by_headroom: dict[float, list[Figures]] = {}
+    """A system's points in order of cost; also of what differs from it by a setting."""
+    by_setting: dict[tuple[str, float], list[Figures]] = {}
     for run in runs:
-        by_headroom.setdefault(run.job.headroom, []).append(run.figures)
+        by_setting.setdefault((run.job.system, run.job.headroom), []).append(run.figures)
     return sorted(
         Point(statistics.fmean([each.device_s for each in all_]), statistics.fmean([value(each) for each in all_]))
-        for all_ in by_headroom.values()
+        for all_ in by_setting.values()
     )
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from benchmarks.slo.estimators import Judged
 from benchmarks.slo.lines import finite
 from benchmarks.slo.loads import OVERLOAD_S, STEADY
-from benchmarks.slo.plan import FEW_DEVICES, OUR_HEADROOM, OURS, Cell
-from benchmarks.slo.reading import complete
-from benchmarks.slo.running import Done, capacity_of, workload_of
+from benchmarks.slo.plan import FEW_DEVICES, OUR_HEADROOM, OURS, Cell, asks_for_the_cost
+from benchmarks.slo.reading import ATTAINED, complete
+from benchmarks.slo.running import Done, arrivals_of, capacity_of, workload_of
 from benchmarks.slo.systems import DROPPING
 from benchmarks.slo.verdicts import Good, Tail, good_of, highest_rates, tail_of
+from covey.simulator.bounds import least_device_s
 
 Found = Mapping[Cell, Sequence[Done]]
 COLUMNS = ("headroom", "device s", "in time", "p50 ms", "p99 ms", "p99 all", "wasted")
@@ -33,6 +34,9 @@ def lines_of(found: Found) -> Iterator[str]:
         share = _share_of_capacity(cell, runs)
         if share is not None:
             yield f"  answered in time by ours, of what the devices carry at most: {share:.3f}"
+        least = _least_cost(cell, runs)
+        if least is not None:
+            yield f"  99 % in time cost whoever knows the load beforehand {least:.0f} or more"
     yield from _estimators(found)
     yield from _rates(found)
 
@@ -103,6 +107,11 @@ def _verdict(tail: Tail | None, good: Good | None) -> Iterator[str]:
             f"[{_told(good.low)}, {_told(good.high)}]; cost saved where 99 % are in time: "
             f"{_told(good.saving_at_attainment)}, on reactive systems: {_told(good.saving_on_reactive)}"
         )
+        if good.saving_at_attainment is not None:
+            yield (
+                f"  99 % in time cost ours {good.cost:.0f}, the cheapest baseline {good.cost_of_best:.0f}, "
+                f"the cheapest reactive one {good.cost_of_reactive:.0f}"
+            )
         yield f"  ours / goodput: {_all_of(good.ratios)}"
 
 
@@ -169,3 +178,14 @@ def _share_of_capacity(cell: Cell, runs: Sequence[Done]) -> float | None:
         return None
     capacity = capacity_of(cell, workload_of(cell, ours[0].job.places))
     return statistics.fmean([run.figures.in_time / OVERLOAD_S for run in ours]) / capacity
+
+
+def _least_cost(cell: Cell, runs: Sequence[Done]) -> float | None:
+    """What nobody pays less than for 99 % in time; None where it is not asked what they cost."""
+    chosen = complete([run for run in runs if run.job.drops])
+    if not chosen or not asks_for_the_cost(cell):
+        return None
+    workload = workload_of(cell, chosen[0].job.places)
+    seconds = arrivals_of(cell, workload, chosen[0].job.places).measured_s
+    offered = statistics.fmean([run.figures.offered for run in chosen])
+    return least_device_s(workload.pipeline, ATTAINED * offered, seconds)

@@ -160,6 +160,8 @@ DROPPING: Mapping[str, System] = {
     "ours without downstream": System(CASCADE, _adaptive(downstream=False), is_ours=True),
     "ours without shrinking": System(CASCADE, _adaptive(shrink=False), is_ours=True),
     "ours with nothing to spare": System(CASCADE, _adaptive(spare=0.0), is_ours=True),
+    "ours with 0.25 in reserve": System(_ahead(CascadeEstimator, reserve=0.25), _adaptive(), is_ours=True),
+    "ours with 0.15 in reserve": System(_ahead(CascadeEstimator, reserve=0.15), _adaptive(), is_ours=True),
     "reactive + expired": System(REACTIVE, _greedy(Lateness.EXPIRED)),
     "reactive + clipper": System(REACTIVE, clipper(**TUNED["clipper"])),
     "reactive + clockwork": System(REACTIVE, CLOCKWORK),
@@ -168,4 +170,4 @@ DROPPING: Mapping[str, System] = {
     "inferline + clockwork": System(INFERLINE, CLOCKWORK),
     "nexus": System(NEXUS, EarlyDrop),
 }
-"""Everything on."""
+"""Everything on. Ours with less in reserve is no ablation, but a setting: what a user buys with."""

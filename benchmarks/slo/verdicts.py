@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from benchmarks.slo.loads import STEADY
-from benchmarks.slo.plan import OUR_HEADROOM, OURS
+from benchmarks.slo.plan import OUR_HEADROOM, OUR_SETTINGS, OURS
 from benchmarks.slo.reading import (
     ATTAINED,
     Point,
@@ -59,10 +59,21 @@ class Good(NamedTuple):
     """Its interval over seeds, as above."""
     ratios: Mapping[str, float | None]
     best: str
-    saving_at_attainment: float | None
-    """Of the cheapest baseline's device-seconds where 99 % are answered in time ..."""
-    saving_on_reactive: float | None
-    """... and of the cheapest baseline's that scales each stage by itself."""
+    cost: float
+    """Device-seconds at which ours answers 99 % in time, at whichever setting; infinite if it never does ..."""
+    cost_of_best: float
+    """... at which the cheapest baseline does ..."""
+    cost_of_reactive: float
+    """... and the cheapest one that scales each stage by itself."""
+
+    @property
+    def saving_at_attainment(self) -> float | None:
+        """The share of the cheapest baseline's cost that ours spares."""
+        return _saving(self.cost, self.cost_of_best)
+
+    @property
+    def saving_on_reactive(self) -> float | None:
+        return _saving(self.cost, self.cost_of_reactive)
 
 
 def tail_of(runs: Sequence[Done]) -> Tail | None:
@@ -92,12 +103,12 @@ def good_of(runs: Sequence[Done]) -> Good | None:
     if not any(run.job.headroom == OUR_HEADROOM for run in found.get(OURS, ())):
         return None
     ours = _ours(found[OURS], goodput)
-    curves = {name: curve(each, goodput) for name, each in found.items()}
-    read = {name: at_cost(points, ours.device_s, max) for name, points in curves.items() if name != OURS}
+    curves = {name: curve(each, goodput) for name, each in found.items() if name not in OUR_SETTINGS}
+    read = {name: at_cost(points, ours.device_s, max) for name, points in curves.items()}
     others = [name for name in read if not DROPPING[name].is_ours]
     best = max(others, key=read.__getitem__)
     low, high = _interval(found[OURS], found[best], ours.device_s, goodput, max)
-    costs = {name: cost_of(points, ATTAINED, is_tail=False) for name, points in curves.items()}
+    costs = {name: cost_of(curves[name], ATTAINED, is_tail=False) for name in others}
     by_stage = [costs[name] for name in others if name.startswith(REACTIVE)]
     return Good(
         ours.value,
@@ -106,9 +117,15 @@ def good_of(runs: Sequence[Done]) -> Good | None:
         1 / low,
         {name: ours.value / max(value, 1e-9) for name, value in read.items()},
         best,
-        _saving(costs[OURS], min(costs[name] for name in others)),
-        _saving(costs[OURS], min(by_stage, default=math.inf)),
+        cost_of(curve(our_settings(runs), goodput), ATTAINED, is_tail=False),
+        min(costs.values()),
+        min(by_stage, default=math.inf),
     )
+
+
+def our_settings(runs: Iterable[Done]) -> list[Done]:
+    """Those of ours at all of its settings, everything on."""
+    return [run for run in complete([run for run in runs if run.job.drops]) if run.job.system in OUR_SETTINGS]
 
 
 def highest_rates(runs: Iterable[Done]) -> dict[str, float]:

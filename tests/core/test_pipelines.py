@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from covey.services.scheduler.core.estimating import visits
-from covey.simulator.bounds import capacity, capacity_of_replicas, event_device_s
+from covey.simulator.bounds import capacity, capacity_of_replicas, event_device_s, least_device_s
 from covey.simulator.pipelines import (
     SYNTHETIC,
     Objective,
@@ -97,3 +97,11 @@ def test_whole_replicas_carry_less_than_devices_that_change_between_stages() -> 
     assert capacity_of_replicas(pipeline, 3) == pytest.approx(2 / 0.030, rel=0.001)
     with pytest.raises(ValueError, match="2 stages have no replica each on 1 devices"):
         capacity_of_replicas(pipeline, 1)
+
+
+def test_events_cost_their_work_or_a_replica_of_each_stage() -> None:
+    """Of 40 ms of work an event a thousand cost 40 device-seconds, and a hundred two replicas for all of 10 s."""
+    pipeline = pipeline_of({"a": profile_of(10), "b": profile_of(30)}, 100)
+
+    assert least_device_s(pipeline, 1000, 10) == pytest.approx(40)
+    assert least_device_s(pipeline, 100, 10) == pytest.approx(20)

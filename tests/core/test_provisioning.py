@@ -232,6 +232,12 @@ def test_every_stage_needs_a_device() -> None:
         Planner(chain(3), devices=2)
 
 
+def test_a_stage_carries_what_comes_at_least() -> None:
+    """A planner refuses a headroom that asks for less, whose latency no formula knows."""
+    with pytest.raises(ValueError, match="less than what comes"):
+        Planner(chain(3), headroom=0.9)
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,22 @@ from benchmarks.slo.estimators import Doubling, judged
 from benchmarks.slo.hypercube import settings
 from benchmarks.slo.lines import key_of, line_of, runs_in
 from benchmarks.slo.loads import RANDOM_S, load_of
-from benchmarks.slo.plan import ABLATED, BURSTY, CELLS, OUR_HEADROOM, QUICK, STEADY, Cell, chosen, headrooms_of, turn_of
+from benchmarks.slo.plan import (
+    ABLATED,
+    BEYOND,
+    BURSTY,
+    BUYING,
+    CELLS,
+    OUR_HEADROOM,
+    OUR_SETTINGS,
+    QUICK,
+    STEADY,
+    Cell,
+    asks_for_the_cost,
+    chosen,
+    headrooms_of,
+    turn_of,
+)
 from benchmarks.slo.reading import Point, at_cost, complete, cost_of
 from benchmarks.slo.report import lines_of, summary_of
 from benchmarks.slo.running import Done, Job, Places
@@ -57,9 +72,10 @@ def test_the_cells_are_few_and_distinct() -> None:
     assert len(BURSTY) == 9
     assert all(cell in CELLS for cell in QUICK)
     assert chosen(["chain3/step/*/8"], CELLS) == [Cell("chain3", "step", devices=8)]
+    assert not set(BEYOND) & set(CELLS)
 
 
-@pytest.mark.parametrize("name", ["step", "mmpp", "diurnal", "overload"])
+@pytest.mark.parametrize("name", ["step", "surge", "mmpp", "diurnal", "overload"])
 def test_loads_begin_at_the_rate_that_they_say(name: str) -> None:
     """Provisioners are told of it, so a wrong one would have them begin unprepared."""
     load = load_of(name, 1000.0, Path("nowhere"))
@@ -131,6 +147,35 @@ def test_goodput_is_compared_at_our_cost_seed_by_seed() -> None:
     assert good.vs_best == pytest.approx(1.5)
     assert good.low == pytest.approx(1.5) == good.high
     assert good.saving_at_attainment is None
+
+
+def test_buying_reads_each_at_the_setting_that_costs_least() -> None:
+    """Ours may be swept through its reserve, in as many settings as others have headrooms."""
+    cell = Cell("chain3", "diurnal")
+    runs = [
+        run_of(system, cost, in_time=in_time, headroom=headroom, drops=True, cell=cell)
+        for system, headroom, cost, in_time in (
+            ("ours", OUR_HEADROOM, 800.0, 100),
+            ("ours with 0.25 in reserve", 1.0, 500.0, 100),
+            ("ours with 0.15 in reserve", 1.0, 400.0, 98),
+            ("nexus", 3.0, 900.0, 99),
+            ("reactive + pard", 3.0, 1000.0, 99),
+        )
+    ]
+    good = good_of(runs)
+
+    assert good is not None
+    assert good.cost == pytest.approx(450.0)
+    assert good.saving_at_attainment == pytest.approx(0.5)
+    assert good.saving_on_reactive == pytest.approx(0.55)
+    assert "ours with 0.25 in reserve" not in good.ratios
+    assert any("whoever knows the load beforehand" in line for line in lines_of({cell: runs}))
+    bought = [
+        job for job in jobs_of((*CELLS, *BEYOND), [1], None, NOWHERE) if job.drops and asks_for_the_cost(job.cell)
+    ]
+    for each in {job.cell for job in bought}:
+        ours = [job for job in bought if job.cell == each and job.system in OUR_SETTINGS]
+        assert len(ours) == len(BUYING[each.load])
 
 
 def test_the_last_line_has_every_name() -> None:

@@ -72,6 +72,8 @@ class Planner:
     ) -> None:
         if devices < len(pipeline.stages):
             raise ValueError(f"{devices} devices are too few for {len(pipeline.stages)} stages: each needs one")
+        if headroom < 1:
+            raise ValueError(f"a headroom of {headroom:g} is less than what comes: it is 1 or more")
         self.pipeline = pipeline
         self.devices = devices
         self._headroom = headroom
@@ -199,7 +201,7 @@ class _Stage:
         if not queueing:
             return np.where(busy <= 1, latency, np.inf)
         too_busy = busy * self._headroom > 1
-        busy = np.where(too_busy, 0.5, np.maximum(busy, 1e-9))  # any number that has a logarithm
+        busy = np.where(too_busy, 0.5, np.clip(busy, 1e-9, 1 - 1e-9))  # any number that has a logarithm
         waits = busy ** (np.sqrt(2 * (replicas + 1)) - 1)
         wait_s = self._mean_s * self._burstiness / (2 * self._sizes * replicas * (1 - busy))
         latency = latency + wait_s * np.maximum(np.log(waits / self._beyond), 0)
