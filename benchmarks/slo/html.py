@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from matplotlib import pyplot as plt
 
 from benchmarks.provenance import commit, machine
-from benchmarks.slo import pictures, tables
+from benchmarks.slo import looks, part_pictures, pictures, tables
 from benchmarks.slo.estimators import ESTIMATORS
 from benchmarks.slo.lines import cell_named, runs_in
 from benchmarks.slo.plan import CELLS, OUR_HEADROOM, OURS, Cell
@@ -45,7 +45,7 @@ class Sources(NamedTuple):
     commits: Mapping[str, int]
     live: Sequence[Mapping[str, Any]] = ()
     """Rows of `benchmarks.slo.live`."""
-    estimated: pictures.Estimated | None = None
+    estimated: part_pictures.Estimated | None = None
     folder: Path | None = None
     """For the pictures as PNG."""
 
@@ -86,7 +86,7 @@ def commits_in(paths: Iterable[Path]) -> Counter[str]:
     return Counter(str(json.loads(line).get("commit", "unknown")) for line in lines)
 
 
-def replayed(cell: Cell, places: Places, seed: int = 1) -> pictures.Estimated:
+def replayed(cell: Cell, places: Places, seed: int = 1) -> part_pictures.Estimated:
     """What estimators say of the last stage in a run of ours with nothing dropped."""
     workload = workload_of(cell, places)
     load = arrivals_of(cell, workload, places)
@@ -104,7 +104,7 @@ def replayed(cell: Cell, places: Places, seed: int = 1) -> pictures.Estimated:
             estimates[name].append(estimator.load(0.0).rates[last] / tasks)
     first = figures.seconds[0].ends_at
     kept = [at for at, window in enumerate(figures.windows) if window.ends_at >= first]
-    return pictures.Estimated(
+    return part_pictures.Estimated(
         cell,
         last,
         [figures.windows[at].ends_at - first for at in kept],
@@ -160,7 +160,7 @@ def _questions(found: Found, sources: Sources) -> list[str]:
         ("Estimating and provisioning: nothing is dropped", TAIL_TOLD, [
             show("p99", lambda: pictures.p99_ratios(found), P99_TOLD),
             show("cost-p99", lambda: pictures.cost_and_p99(found, True), CURVES_TOLD),
-            show("over-time", lambda: pictures.over_time(found), TIME_TOLD),
+            show("over-time", lambda: part_pictures.over_time(found), TIME_TOLD),
             show("cost-p99-others", lambda: pictures.cost_and_p99(found, False), "The same in the other cells."),
         ]),
         ("Everything on: what is answered in time", GOOD_TOLD, [
@@ -174,16 +174,16 @@ def _questions(found: Found, sources: Sources) -> list[str]:
             tables.rates(found),
         ]),
         ("How well the load is estimated", ESTIMATORS_TOLD, [
-            show("estimates", lambda: pictures.estimates_over_time(estimated), COURSE_TOLD) if estimated else "",
-            show("estimators", lambda: pictures.estimator_errors(found), ERRORS_TOLD),
+            show("estimates", lambda: part_pictures.estimates_over_time(estimated), COURSE_TOLD) if estimated else "",
+            show("estimators", lambda: part_pictures.estimator_errors(found), ERRORS_TOLD),
             tables.estimators(found),
         ]),
         ("What each part is worth", ABLATIONS_TOLD, [
-            show("ablations", lambda: pictures.ablations(found), MARKS_TOLD),
+            show("ablations", lambda: part_pictures.ablations(found), MARKS_TOLD),
             tables.ablations(found),
         ]),
         ("Simulated and live", LIVE_TOLD, [
-            show("live", lambda: pictures.live_errors(sources.live), OFF_TOLD),
+            show("live", lambda: part_pictures.live_errors(sources.live), OFF_TOLD),
             tables.simulated_and_live(sources.live),
         ] if sources.live else []),
         ("Cell by cell", VERDICTS_TOLD, [tables.verdicts(found)]),
@@ -193,7 +193,7 @@ def _questions(found: Found, sources: Sources) -> list[str]:
 
 def drawn(name: str, make: Callable[[], Any], caption: str, folder: Path | None) -> str:
     """A picture as inline SVG in the page's colours; nothing where there is no figure."""
-    with pictures.style():
+    with looks.style():
         figure = make()
         if figure is None:
             return ""
@@ -209,7 +209,7 @@ def drawn(name: str, make: Callable[[], Any], caption: str, folder: Path | None)
     svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{escape(name)}" '
                  'xmlns:xlink="http://www.w3.org/1999/xlink">', svg, count=1)  # fmt: skip
-    for colour, own in ((pictures.INK, "currentColor"), (pictures.GRID, "var(--grid)"), (pictures.BLUE, "var(--ours)")):
+    for colour, own in ((looks.INK, "currentColor"), (looks.GRID, "var(--grid)"), (looks.BLUE, "var(--ours)")):
         svg = svg.replace(colour, own)
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 

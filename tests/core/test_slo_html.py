@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="pictures need matplotlib: pip install 'covey[example]'")
 
-from benchmarks.slo import html, pictures
+from benchmarks.slo import html, looks, part_pictures
 from benchmarks.slo.estimators import Judged
 from benchmarks.slo.lines import line_of
 from benchmarks.slo.plan import OUR_HEADROOM, Cell
@@ -143,7 +143,7 @@ def test_the_page_needs_nothing_else(written: str) -> None:
 def test_pictures_take_the_colours_of_the_page(written: str) -> None:
     """Lines and letters are the reader's ink, light or dark; ours is always told apart."""
     inside = "".join(re.findall(r"<svg.*?</svg>", written, flags=re.DOTALL))
-    assert pictures.INK not in inside
+    assert looks.INK not in inside
     assert "currentColor" in inside
     assert "var(--ours)" in inside
 
@@ -168,5 +168,5 @@ def test_a_run_is_played_again_for_what_estimators_said_of_it(monkeypatch: pytes
     for values in told.estimates.values():
         assert len(values) == len(told.times) == len(told.offered)
     assert sum(told.estimates["stage, mean"][late]) / len(told.offered[late]) == pytest.approx(offered, rel=0.1)
-    with pictures.style():
-        assert pictures.estimates_over_time(told) is not None
+    with looks.style():
+        assert part_pictures.estimates_over_time(told) is not None
