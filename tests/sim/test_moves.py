@@ -26,16 +26,6 @@ def test_groups_that_move_lose_double_and_reorder_nothing() -> None:
     assert handed_over > 10 * SEEDS
 
 
-def test_a_home_that_has_moved_on_owes_no_copies() -> None:
-    """A group is pinned away before all of it has come to where it was pinned: what its readers were to be sent from
-    there is forgotten, or that node would never say that they have everything, and reads of series would wait."""
-    world = moving_world(2227)
-
-    nodes = [world.run.mesh.node(name).core.state for name in world.run.mesh.nodes]
-    owed = [group for state in nodes for peer in state.moves.peers.values() for group in peer.to_copy]
-    assert owed == []
-
-
 def _serve_before_it_is_there(patch: pytest.MonkeyPatch) -> None:
     """A new home answers as soon as it knows that it is one."""
     checked = standing.awaited

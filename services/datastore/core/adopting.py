@@ -125,8 +125,6 @@ def _judge(state: State, group_id: GroupId, out: list[Command]) -> None:
         if group is not None:
             _stay(state, group)
         return
-    if group is not None and not group.leaving:
-        copying.stop(state, group, out)  # it may have been this node's for a placement, even if it has not come yet
     if group is not None and group.copy_of:
         if state.node not in state.homes.readers(group_id):
             handing_over.discard(state, group_id)
@@ -139,6 +137,7 @@ def _judge(state: State, group_id: GroupId, out: list[Command]) -> None:
             return
         group = groups.use_group(state, group_id)
     if not group.leaving:
+        copying.stop(state, group, out)
         group.ours = group.ours or _had_stayed(state, group_id)
         group.leaving = True
     moves.leaving[group_id] = home
