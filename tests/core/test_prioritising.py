@@ -20,6 +20,8 @@ from covey.services.scheduler.core.contention import (
     Slots,
     Slowdowns,
 )
+from covey.services.scheduler.core.guessing import Guessed, profile_of
+from covey.services.scheduler.core.interference import Interference
 from covey.services.scheduler.core.prioritising import Prioritised, Rules
 from covey.simulator.hardware import LatencyTable
 
@@ -308,6 +310,18 @@ def test_low_that_is_kept_runs_in_batches_no_larger_than_saves_time(
     ask(one, "long", LOW, 1.0, 0.001, count=4)
     one.ended(Report(first.launches[0].batch, 0.0, 0.010, 0.0), 0.01 + waited_s)
     assert started(one.choose(0.01 + waited_s)) == [("long", expected, LOW, 0)]
+
+
+def test_low_that_is_kept_may_come_at_its_deadline() -> None:
+    """A stage that is known to take no time is not hopeless at the last instant, though no time is left; what does not
+    run then is dropped right after."""
+    guess = Guessed()
+    guess.observe(1, 0.0)
+    profiles = {"instant": profile_of(guess, 1)}
+    one = Prioritised(profiles, 1, Interference(profiles), Exact(), Rules(slots=1, keep_low=True))
+    first = ask(one, "instant", LOW, 0.0)
+    then = one.choose(first.again_at or 0.0)
+    assert len(first.launches) + len(then.drops) == 1
 
 
 def test_high_with_time_to_wait_leaves_the_last_slot_to_one_that_has_none() -> None:

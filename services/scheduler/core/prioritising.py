@@ -317,7 +317,7 @@ class Prioritised:
         """The largest LOW batch that ends in time on a device and does no more harm than its tasks are worth."""
         sizes, worth = self._sizes(line), by_missed
         if self._rules.keep_low:
-            pressed = (now - line.since) / (line.deadline - now)
+            pressed = (now - line.since) / max(line.deadline - now, SOON_S)
             worth = self._rules.exchange * pressed
             if pressed < 1.0:
                 sizes = [size for size in sizes if _saves(self._profiles[line.model], size)]

@@ -1,9 +1,9 @@
 """What does the policy of priorities know of a task that waits?
 
 A request: the stage is its model, the event gives priority and deadline, and its home and what being away from it adds
-are those of the ordinary dispatch. A task that others wait for behind its state
-has the urgency that they lend it, though never a deadline beyond its own; when it can't make what was lent, it has what
-the next of them lends, or its own, for its event and theirs may well be answered.
+are those of the ordinary dispatch. A task that others wait for behind its state has the urgency that they lend it,
+though never a deadline beyond its own; when it can't make what was lent, it has what the next of them lends, or its
+own, for its event and theirs may well be answered.
 """
 
 from __future__ import annotations
